@@ -1,0 +1,1 @@
+//! Benchmarks of the workspace; see the README beside this file.

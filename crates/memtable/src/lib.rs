@@ -1,0 +1,1 @@
+//! Sorted, versioned entries in memory; no I/O.

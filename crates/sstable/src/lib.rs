@@ -1,0 +1,1 @@
+//! Builds and reads immutable B+tree files of sorted entries.

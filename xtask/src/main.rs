@@ -1,0 +1,3 @@
+//! Maintenance commands: `cargo xtask <command>`.
+
+fn main() {}
