@@ -1,1 +1,23 @@
-//! Files, directories, mappings, checksummed little-endian fields: a real disk and a simulated one.
+//! Files, directories, mappings, checksummed little-endian fields: everything below a record.
+//!
+//! Two file systems stand behind the same traits: [`StdFs`], the real disk, and `SimFs`, a disk
+//! that forgets what was not synced. Time, randomness and threads come in through [`Env`].
+
+pub mod error;
+pub mod checksum;
+pub mod fields;
+pub mod name;
+pub mod fs;
+pub mod env;
+
+pub use bytes::Bytes;
+
+pub use crate::checksum::Checksum;
+pub use crate::env::{Clock, Env, Job, Next, Rng, Spawner, Step};
+pub use crate::error::{Error, Result};
+pub use crate::fields::{Reader, Writer};
+pub use crate::fs::{
+    Access, Advice, AppendMap, DirEntry, File, Fs, Listing, Lock, Preallocation, read_exact_at,
+    write_all_at,
+};
+pub use crate::name::{Kind, Name};
