@@ -1,1 +1,49 @@
-//! An embedded key-value store: WAL and memtables in front, an index per keyspace behind, values in a value log.
+//! An embedded key-value store: WAL and memtables in front, an index per keyspace behind, values
+//! in a value log.
+//!
+//! ```text
+//! write:  batch -> commit lock -> WAL append -> memtables -> ack       (the policy says when to sync)
+//! flush:  generation sealed -> values stay in or move to value segments -> index files -> one MANIFEST edit
+//! read:   view = { memtables, sealed generations, indexes, segments } -> memtables newest first -> index -> value log
+//! ```
+//!
+//! `write.rs` and `read.rs` hold these paths, top to bottom; ARCHITECTURE.md leads through them.
+
+mod error;
+mod options;
+mod record;
+mod batch;
+mod manifest;
+mod files;
+mod index;
+mod levels;
+mod compact;
+mod ordered;
+mod vlog;
+mod state;
+mod seal;
+mod flush;
+mod merge;
+mod read;
+mod range;
+mod write;
+mod keyspaces;
+mod recover;
+mod jobs;
+mod close;
+mod check;
+mod stats;
+mod db;
+
+pub use crate::batch::Batch;
+pub use crate::check::CheckReport;
+pub use crate::db::{Db, Keyspace, Snapshot};
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::options::{
+    AppendMode, BATCH_LEN_MAX, DEFAULT_KEYSPACE, Durability, IndexKind, KEY_LEN_MAX,
+    KEYSPACE_NAME_LEN_MAX, KeyspaceOptions, Options, ReadMode, VALUE_LEN_MAX, WriteOptions,
+};
+pub use crate::range::{Key, Range};
+pub use crate::read::Value;
+pub use crate::recover::RecoveryReport;
+pub use crate::stats::{KeyspaceStats, Stats};

@@ -1,0 +1,141 @@
+//! Reads and verifies everything: every page and entry of every index file, every record of every
+//! value segment and of the log, every pointer, and the MANIFEST.
+
+use sstable::Value;
+use wal::Segment;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest;
+use crate::record::{self, ValuePtr};
+use crate::state::{State, View};
+use crate::vlog;
+
+/// What `Db::check` read and found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Files read.
+    pub files: u64,
+    /// Bytes verified.
+    pub bytes: u64,
+    /// Entries of index files.
+    pub entries: u64,
+    /// Records of value segments and of the log, dead ones included.
+    pub records: u64,
+    /// Every damage, each naming file and offset. Empty for a sound database.
+    pub damage: Vec<Error>,
+    /// Files in the directory that do not belong to the database; never touched.
+    pub foreign: Vec<String>,
+    /// Files that recovery set aside.
+    pub quarantined: Vec<String>,
+}
+
+impl CheckReport {
+    /// True if nothing is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// Verifies everything that the newest view holds.
+pub(crate) fn check(state: &State) -> Result<CheckReport> {
+    let pin = state.pin();
+    let view = pin.view()?;
+    // Sealed log segments are read from their files: what was staged must be there.
+    state.log.sync()?;
+    let mut report = CheckReport::default();
+    check_manifest(state, &mut report);
+    check_indexes(state, &view, &mut report);
+    for segment in view.segments.values() {
+        check_segment(state, segment, &mut report);
+    }
+    for generation in view.sealed.iter().chain([&view.active]) {
+        let segments = generation.segments.read().clone();
+        for segment in segments {
+            check_segment(state, &segment, &mut report);
+        }
+    }
+    let listing = state.files.fs.list()?;
+    report.foreign = listing.foreign;
+    let quarantined = listing.entries.iter().filter(|entry| entry.name.quarantined);
+    report.quarantined = quarantined.map(|entry| entry.name.to_string()).collect();
+    Ok(report)
+}
+
+fn check_manifest(state: &State, report: &mut CheckReport) {
+    let manifest = state.manifest.lock();
+    let loaded = state.files.fs.list().map_err(Error::from).and_then(|listing| {
+        let loaded = manifest::load(&state.files.fs, &listing)?;
+        Ok((loaded, listing))
+    });
+    match loaded {
+        Ok((Some(loaded), listing)) => {
+            if loaded.catalog != *manifest.catalog() {
+                let message = "the MANIFEST on disk differs from the one in memory";
+                report.damage.push(Error::new(ErrorKind::Corrupt, message));
+            }
+            let of_manifest = |entry: &&vfs::DirEntry| entry.name.kind == manifest::MANIFEST;
+            report.bytes += listing.entries.iter().filter(of_manifest).map(|e| e.len).sum::<u64>();
+            report.files += 1;
+        }
+        Ok((None, _)) => {
+            let message = "the MANIFEST is not there any more";
+            report.damage.push(Error::new(ErrorKind::Corrupt, message));
+        }
+        Err(error) => report.damage.push(error),
+    }
+}
+
+fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
+    for keyspace in &view.keyspaces {
+        let shape = keyspace.index.shape();
+        report.files += shape.levels.iter().map(|(files, _)| files).sum::<u64>();
+        report.bytes += shape.levels.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let mut damage = Vec::new();
+        let mut entries = 0;
+        let mut visit = |entry: sstable::Entry<'_>| {
+            entries += 1;
+            if let Value::Pointer(bits) = entry.value {
+                let pointer = ValuePtr::from_bits(bits);
+                let segment = view.segment(pointer.segment())?;
+                vlog::read_value(state.files.db_id, &segment, pointer, keyspace.id, entry.key)?;
+            }
+            Ok(())
+        };
+        keyspace.index.check(&mut visit, &mut |error| damage.push(error));
+        report.entries += entries;
+        report.damage.extend(damage);
+    }
+}
+
+fn check_segment(state: &State, segment: &Segment, report: &mut CheckReport) {
+    report.files += 1;
+    report.bytes += segment.len();
+    for frame in segment.frames() {
+        let result = frame.map_err(Error::from).and_then(|frame| {
+            check_records(state, segment, frame.address, &frame.payload, &mut report.records)
+        });
+        if let Err(error) = result {
+            report.damage.push(error);
+            return;
+        }
+    }
+}
+
+fn check_records(
+    state: &State,
+    segment: &Segment,
+    address: wal::Position,
+    payload: &[u8],
+    records: &mut u64,
+) -> Result<()> {
+    let mut at = 0;
+    while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {
+        let offset = address.offset + at as u64;
+        let place = wal::Position { offset, ..address };
+        let (_, len) = record::decode(state.files.db_id, place, segment.path(), offset, rest)?;
+        *records += 1;
+        at += len;
+    }
+    Ok(())
+}

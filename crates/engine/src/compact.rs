@@ -1,0 +1,277 @@
+//! Which files of an ordered index to merge, and the merge.
+//!
+//! 1. An entry is dropped only when a newer one of its key is kept, or when it hides nothing: it
+//!    is a tombstone or expired, and no file below the output may hold its key.
+//! 2. Entries read = entries written + entries dropped, or the merge fails.
+//!
+//! Levels and their sizes as in LevelDB; which file goes down first is the one that overlaps
+//! least, as in RocksDB's `kMinOverlappingRatio`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sstable::{Cursor, Entry, Value};
+
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::index::{BoxCursor, Delta, Merge};
+use crate::levels::{LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta};
+use crate::manifest::Change;
+use crate::record::ValuePtr;
+
+/// Entries a step looks at: some milliseconds of work.
+const STEP_ENTRIES: u64 = 16_384;
+
+/// Inputs and output of a merge.
+struct Plan {
+    /// Newest first.
+    upper: Vec<Arc<LevelTable>>,
+    upper_level: usize,
+    lower: Vec<Arc<LevelTable>>,
+    output_level: usize,
+}
+
+/// The merge an index needs most.
+pub(crate) fn plan(
+    levels: &Levels,
+    files: &Arc<Files>,
+    keyspace: u32,
+    full: bool,
+) -> Option<Box<dyn Merge>> {
+    let now_ms = files.env.clock.wall_ms();
+    let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files) }?;
+    let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
+    if plan.lower.is_empty() && disjoint && !full {
+        let level = u8::try_from(plan.output_level).expect("a level fits a byte");
+        return Some(Box::new(Move { keyspace, tables: plan.upper, level }));
+    }
+    Some(Box::new(Rewrite::new(levels.clone(), files.clone(), keyspace, plan)))
+}
+
+fn plan_needed(levels: &Levels, files: &Files) -> Option<Plan> {
+    let options = &files.options;
+    if levels.levels.first().is_some_and(|level| level.len() >= options.level0_files) {
+        return Some(plan_level(levels, 0, levels.levels[0].to_vec()));
+    }
+    let mut target = options.level1_bytes;
+    for (index, level) in levels.levels.iter().enumerate().skip(1) {
+        let bytes: u64 = level.iter().map(|table| table.record.len).sum();
+        if bytes > target && index < LEVEL_MAX {
+            let overlap = |table: &Arc<LevelTable>| {
+                let below = overlapping(levels.levels.get(index + 1), &[table.clone()]);
+                let below: u64 = below.iter().map(|table| table.record.len).sum();
+                below * 1000 / table.record.len.max(1)
+            };
+            let table = level.iter().min_by_key(|table| overlap(table))?;
+            return Some(plan_level(levels, index, vec![table.clone()]));
+        }
+        target = target.saturating_mul(options.level_multiplier);
+    }
+    None
+}
+
+fn plan_level(levels: &Levels, upper_level: usize, upper: Vec<Arc<LevelTable>>) -> Plan {
+    let output_level = upper_level + 1;
+    let lower = overlapping(levels.levels.get(output_level), &upper);
+    Plan { upper, upper_level, lower, output_level }
+}
+
+/// Everything one level further down, towards a single run in the deepest level there is; a run
+/// that is there already is rewritten in place if that drops something. `None` when all is done.
+fn plan_full(levels: &Levels, now_ms: u64) -> Option<Plan> {
+    let first = levels.levels.iter().position(|level| !level.is_empty())?;
+    let upper = levels.levels[first].to_vec();
+    let deepest = levels.levels.len() - 1;
+    if first < deepest || first == 0 {
+        let output_level = first + 1;
+        let lower = levels.levels.get(output_level).map(|level| level.to_vec());
+        return Some(Plan { upper, upper_level: first, lower: lower.unwrap_or_default(), output_level });
+    }
+    let droppable = |table: &Arc<LevelTable>| {
+        let props = table.table.props();
+        props.tombstones > 0 || is_expired(props.smallest_expiry, now_ms)
+    };
+    let any = upper.iter().any(droppable);
+    any.then(|| Plan { upper, upper_level: first, lower: Vec::new(), output_level: first })
+}
+
+/// The files of a disjoint level whose ranges meet the span of `tables`.
+fn overlapping(level: Option<&Level>, tables: &[Arc<LevelTable>]) -> Vec<Arc<LevelTable>> {
+    let Some(level) = level else { return Vec::new() };
+    let Some(smallest) = tables.iter().map(|table| table.smallest()).min() else {
+        return Vec::new();
+    };
+    let Some(largest) = tables.iter().map(|table| table.largest()).max() else {
+        return Vec::new();
+    };
+    let meets = |t: &&Arc<LevelTable>| smallest <= t.largest() && t.smallest() <= largest;
+    level.iter().filter(meets).cloned().collect()
+}
+
+fn are_disjoint(tables: &[Arc<LevelTable>]) -> bool {
+    let mut sorted: Vec<&Arc<LevelTable>> = tables.iter().collect();
+    sorted.sort_by(|a, b| a.smallest().cmp(b.smallest()));
+    sorted.windows(2).all(|pair| pair[0].largest() < pair[1].smallest())
+}
+
+/// Files go down as they are: nothing below overlaps them.
+struct Move {
+    keyspace: u32,
+    tables: Vec<Arc<LevelTable>>,
+    level: u8,
+}
+
+impl Merge for Move {
+    fn step(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn finish(self: Box<Self>) -> Delta {
+        move_delta(self.keyspace, self.tables, self.level)
+    }
+}
+
+/// Files are merged into new ones.
+struct Rewrite {
+    levels: Levels,
+    now_ms: u64,
+    output_level: usize,
+    output: TableOutput,
+    inputs: Vec<Arc<LevelTable>>,
+    /// Newest first. Filled by the first step.
+    cursors: Vec<BoxCursor>,
+    started: bool,
+    read: u64,
+    dropped: u64,
+    /// Dead bytes found, by segment.
+    garbage: BTreeMap<u32, u64>,
+}
+
+impl Rewrite {
+    fn new(levels: Levels, files: Arc<Files>, keyspace: u32, plan: Plan) -> Rewrite {
+        let now_ms = files.env.clock.wall_ms();
+        let level = u8::try_from(plan.output_level).expect("a level fits a byte");
+        let table_bytes = files.options.table_bytes;
+        let mut cursors: Vec<BoxCursor> = Vec::new();
+        if plan.upper_level == 0 {
+            for table in &plan.upper {
+                cursors.push(Box::new(table.table.cursor()));
+            }
+        } else {
+            cursors.push(Box::new(LevelCursor::new(Arc::new(plan.upper.clone()))));
+        }
+        if !plan.lower.is_empty() {
+            cursors.push(Box::new(LevelCursor::new(Arc::new(plan.lower.clone()))));
+        }
+        let mut inputs = plan.upper;
+        inputs.extend(plan.lower);
+        Rewrite {
+            levels,
+            now_ms,
+            output_level: plan.output_level,
+            output: TableOutput::new(files, keyspace, level, table_bytes),
+            inputs,
+            cursors,
+            started: false,
+            read: 0,
+            dropped: 0,
+            garbage: BTreeMap::new(),
+        }
+    }
+
+    /// The newest cursor at the smallest key.
+    fn front(&self) -> Option<usize> {
+        let mut front: Option<usize> = None;
+        for (index, cursor) in self.cursors.iter().enumerate().filter(|(_, c)| c.valid()) {
+            let smaller = |best: usize| cursor.entry().key < self.cursors[best].entry().key;
+            if front.is_none_or(smaller) {
+                front = Some(index);
+            }
+        }
+        front
+    }
+
+    /// Takes the newest version of the smallest key and drops the others.
+    fn take(&mut self, front: usize) -> Result<()> {
+        let (newer, older) = self.cursors.split_at_mut(front + 1);
+        let cursor = newer.last_mut().expect("the front is there");
+        let entry = cursor.entry();
+        for other in older.iter_mut() {
+            if other.valid() && other.entry().key == entry.key {
+                charge(&mut self.garbage, other.entry().value);
+                other.next()?;
+                self.read += 1;
+                self.dropped += 1;
+            }
+        }
+        self.read += 1;
+        let dead = entry.value == Value::Tombstone || is_expired(entry.expiry, self.now_ms);
+        if !dead {
+            self.output.add(entry)?;
+        } else {
+            if entry.value != Value::Tombstone {
+                charge(&mut self.garbage, entry.value);
+            }
+            if self.levels.may_exist_below(self.output_level, entry.key) {
+                self.output.add(Entry { value: Value::Tombstone, expiry: 0, ..entry })?;
+            } else {
+                self.dropped += 1;
+            }
+        }
+        Ok(cursor.next()?)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.output.end_table()?;
+        let expected: u64 = self.inputs.iter().map(|input| input.table.props().count).sum();
+        if self.read != expected || self.output.count + self.dropped != self.read {
+            let path = self.inputs[0].table.path();
+            return Err(Error::corrupt("entries of a merge", path, 0, expected, self.read));
+        }
+        Ok(())
+    }
+}
+
+impl Merge for Rewrite {
+    fn step(&mut self) -> Result<bool> {
+        if !self.started {
+            for cursor in &mut self.cursors {
+                cursor.seek_first()?;
+            }
+            self.started = true;
+        }
+        for _ in 0..STEP_ENTRIES {
+            let Some(front) = self.front() else {
+                self.end()?;
+                return Ok(true);
+            };
+            self.take(front)?;
+        }
+        Ok(false)
+    }
+
+    fn finish(self: Box<Self>) -> Delta {
+        let mut delta = self.output.into_delta(self.inputs);
+        for (segment, bytes) in self.garbage {
+            delta.changes.push(Change::Garbage { segment, bytes });
+        }
+        delta
+    }
+}
+
+/// True at and after an expiry; 0 never expires.
+pub(crate) fn is_expired(expiry: u64, now_ms: u64) -> bool {
+    expiry != 0 && expiry <= now_ms
+}
+
+/// Charges a dropped pointer's record to its segment: at least the half of its length class.
+fn charge(garbage: &mut BTreeMap<u32, u64>, value: Value<'_>) {
+    if let Value::Pointer(bits) = value {
+        let pointer = ValuePtr::from_bits(bits);
+        let bytes = pointer.len_max().map_or(8, |len| len as u64 / 2 + 8);
+        *garbage.entry(pointer.segment().0).or_default() += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests;

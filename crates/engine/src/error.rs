@@ -1,0 +1,126 @@
+//! What the caller can do about it: one [`ErrorKind`] for each reaction.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The result of every call of the engine.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller would *do* about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Fix the call or the options; nothing was changed.
+    Invalid,
+    /// The keyspace or database is not there.
+    NotFound,
+    /// The transaction lost; run it again.
+    Conflict,
+    /// Somebody else has the database open.
+    Locked,
+    /// Make space and try again; nothing was changed.
+    NoSpace,
+    /// The database takes no more writes until it is opened again; the message says why.
+    ReadOnly,
+    /// Bytes on disk are damaged; restore the file or what it held.
+    Corrupt,
+    /// The operating system refused a call.
+    Io,
+    /// The snapshot held more memory than `Options::pinned_bytes_max`; take a new one.
+    SnapshotExpired,
+    /// The database was closed.
+    Closed,
+}
+
+/// An error of the engine: a kind to act on, a message that names the file and offset or the
+/// option, and the error below it, if there is one.
+#[derive(Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Arc<vfs::Error>>,
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn closed() -> Error {
+        Error::new(ErrorKind::Closed, "the database is closed")
+    }
+
+    /// The same error for a caller who only meets its consequence: no more writes.
+    pub(crate) fn as_read_only(&self) -> Error {
+        let message = match self.kind {
+            ErrorKind::ReadOnly => self.message.clone(),
+            _ => format!("read-only since an earlier failure: {}", self.message),
+        };
+        Error { kind: ErrorKind::ReadOnly, message, source: self.source.clone() }
+    }
+
+    /// Damage seen by the engine itself.
+    pub(crate) fn corrupt(
+        what: &'static str,
+        path: &std::path::Path,
+        offset: u64,
+        expected: u64,
+        found: u64,
+    ) -> Error {
+        vfs::Error::corrupt(what, path, offset, expected, found).into()
+    }
+
+    /// A file that the MANIFEST names must be there: its absence is damage.
+    pub(crate) fn named_file(error: vfs::Error) -> Error {
+        match &error {
+            vfs::Error::NotFound { path } => Error {
+                kind: ErrorKind::Corrupt,
+                message: format!("{} is named by the MANIFEST and missing", path.display()),
+                source: Some(Arc::new(error)),
+            },
+            _ => error.into(),
+        }
+    }
+}
+
+impl From<vfs::Error> for Error {
+    fn from(error: vfs::Error) -> Error {
+        let kind = match &error {
+            vfs::Error::Corrupt { .. } => ErrorKind::Corrupt,
+            vfs::Error::NoSpace { .. } => ErrorKind::NoSpace,
+            vfs::Error::Locked { .. } => ErrorKind::Locked,
+            vfs::Error::NotFound { .. } => ErrorKind::NotFound,
+            vfs::Error::Poisoned { .. } => ErrorKind::ReadOnly,
+            vfs::Error::Invalid { .. } => ErrorKind::Invalid,
+            _ => ErrorKind::Io,
+        };
+        Error { kind, message: error.to_string(), source: Some(Arc::new(error)) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|error| error as _)
+    }
+}

@@ -1,0 +1,126 @@
+//! The database's directory: which ids are next, how files are made and opened, and when one that
+//! nobody needs any more is removed.
+//!
+//! 1. A file id is never used twice.
+//! 2. A retired file is removed only when the edit that retired it is durable (the caller's duty)
+//!    and nobody holds it.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use sstable::{Builder, BuilderOptions, Expect, FileId, Table};
+use vfs::{Env, Fs, Kind, Name};
+use wal::{Segment, SegmentIds};
+
+use crate::error::{Error, Result};
+use crate::manifest::{SegmentRecord, TableRecord};
+use crate::options::{Options, ReadMode};
+
+pub(crate) const TABLE: Kind = Kind::new("tbl");
+
+/// What every part of the engine needs to touch the disk.
+pub(crate) struct Files {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) env: Env,
+    pub(crate) db_id: u64,
+    pub(crate) options: Options,
+    pub(crate) segment_ids: SegmentIds,
+    next_file: AtomicU64,
+    retired: Mutex<Vec<Retired>>,
+}
+
+/// A file to remove once nobody holds it.
+struct Retired {
+    name: Name,
+    holders: Weak<dyn Any + Send + Sync>,
+}
+
+impl Files {
+    pub(crate) fn new(
+        fs: Arc<dyn Fs>,
+        env: Env,
+        db_id: u64,
+        options: Options,
+        segment_ids: SegmentIds,
+        next_file: u64,
+    ) -> Files {
+        let (next_file, retired) = (AtomicU64::new(next_file), Mutex::new(Vec::new()));
+        Files { fs, env, db_id, options, segment_ids, next_file, retired }
+    }
+
+    /// The id the next table will get.
+    pub(crate) fn next_file(&self) -> u64 {
+        self.next_file.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn create_table(&self) -> Result<(u64, Builder)> {
+        let id = self.next_file.fetch_add(1, Ordering::Relaxed);
+        let file = self.fs.create_new(Name::new(TABLE, id))?;
+        let options = BuilderOptions {
+            file_id: FileId(id),
+            owner: self.db_id,
+            salt: self.env.rng.next_u64(),
+            bloom_bits_per_key: self.options.bloom_bits_per_key,
+        };
+        Ok((id, Builder::new(file, options)?))
+    }
+
+    pub(crate) fn open_table(&self, record: &TableRecord) -> Result<Arc<Table>> {
+        let mode = match self.options.read_mode {
+            ReadMode::Mapped => sstable::ReadMode::Mapped,
+            ReadMode::Positional => sstable::ReadMode::Positional,
+        };
+        let expect =
+            Expect { len: record.len, footer_crc: record.footer_crc, owner: self.db_id };
+        let name = Name::new(TABLE, record.file);
+        Table::open(&self.fs, name, mode, Some(expect)).map_err(Error::named_file)
+    }
+
+    pub(crate) fn open_segment(&self, record: &SegmentRecord) -> Result<Arc<Segment>> {
+        let meta = record.meta();
+        Segment::open(&self.fs, record.name(), self.segment_read_mode(), Some(&meta))
+            .map_err(Error::named_file)
+    }
+
+    pub(crate) fn segment_read_mode(&self) -> wal::ReadMode {
+        match self.options.read_mode {
+            ReadMode::Mapped => wal::ReadMode::Mapped,
+            ReadMode::Positional => wal::ReadMode::Positional,
+        }
+    }
+
+    /// Marks a file for removal. The caller lets go of `holder` when the view is swapped.
+    pub(crate) fn retire<T: Any + Send + Sync>(&self, name: Name, holder: &Arc<T>) {
+        let weak: Weak<T> = Arc::downgrade(holder);
+        self.retired.lock().push(Retired { name, holders: weak });
+    }
+
+    /// Removes a file that was made and never became part of the database. Failing is no harm:
+    /// the next open sets it aside.
+    pub(crate) fn abandon(&self, name: Name) {
+        drop(self.fs.remove(name));
+    }
+
+    /// Removes the retired files that nobody holds. One that cannot be removed is forgotten here
+    /// and set aside by the next open.
+    pub(crate) fn sweep(&self) {
+        let mut free = Vec::new();
+        self.retired.lock().retain(|file| {
+            let held = file.holders.strong_count() > 0;
+            if !held {
+                free.push(file.name);
+            }
+            held
+        });
+        for name in free {
+            drop(self.fs.remove(name));
+        }
+    }
+
+    /// How many retired files somebody still holds.
+    pub(crate) fn retired_count(&self) -> usize {
+        self.retired.lock().len()
+    }
+}

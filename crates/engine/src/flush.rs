@@ -1,0 +1,299 @@
+//! A sealed generation becomes index files and value segments. The order is the promise:
+//!
+//! 1. every log segment up to the generation's end is synced, whatever the sync policy
+//! 2. copied values and index files are written and synced
+//! 3. their directory is synced
+//! 4. one MANIFEST edit names them all, and what of the log is not needed any more
+//! 5. the view is swapped
+//! 6. logs are released
+//!
+//! Values are written once: a log segment that is mostly live values becomes a value segment as
+//! it is (*promotion*); of the others the survivors are copied, in key order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use memtable::{Cursor, Kind, Memtable};
+use sstable::Value;
+use vfs::Name;
+use wal::{Segment, SegmentId};
+
+use crate::error::Result;
+use crate::files::Files;
+use crate::index::Delta;
+use crate::manifest::{Change, SegmentOrigin, SegmentRecord};
+use crate::record::{Record, RecordKind, ValuePtr};
+use crate::seal::seal;
+use crate::state::{Generation, KeyspaceView, State, View};
+use crate::vlog::{self, Segments, ValueWriter};
+
+/// Flushes the oldest sealed generation. False if there is none.
+pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
+    let _flushing = state.flushing.lock();
+    state.check_sound()?;
+    let view = state.view();
+    let Some(generation) = view.sealed.last().cloned() else { return Ok(false) };
+    flush(state, &view, &generation).map_err(|error| state.judge(error))?;
+    drop((view, generation));
+    state.files.sweep();
+    state.wake_merge();
+    Ok(true)
+}
+
+/// Seals the active generation, if it holds anything, and flushes everything sealed by then.
+pub(crate) fn flush_all(state: &State) -> Result<()> {
+    {
+        let mut commit = state.commit.lock();
+        state.check_sound()?;
+        if !state.view().active.is_empty() {
+            seal(state, &mut commit).map_err(|error| state.judge(error))?;
+        }
+    }
+    while flush_oldest(state)? {}
+    Ok(())
+}
+
+/// What a flush decided about the generation's log segments.
+struct Plan {
+    promoted: BTreeSet<SegmentId>,
+    /// Live separated bytes by segment.
+    live: BTreeMap<SegmentId, u64>,
+}
+
+/// What a flush built.
+struct Output {
+    deltas: Vec<(u32, Delta)>,
+    copied: Vec<SegmentRecord>,
+}
+
+fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()> {
+    let segments = generation.segments.read().clone();
+    let last = segments.last().expect("a generation has a log segment").id();
+    state.log.sync_sealed(last)?;
+    // Everything in the generation is in place and synced, whoever has not yet said so.
+    let flushed_seq = generation.last_seq().max(view.flushed_seq);
+    state.publish(flushed_seq);
+
+    let plan = plan(state, generation, &segments)?;
+    let output = build(state, view, generation, &segments, &plan)?;
+    state.files.fs.sync_dir()?;
+    install(state, generation, &segments, &plan, output, flushed_seq)
+}
+
+/// Decides which segments are promoted, over all keyspaces.
+fn plan(state: &State, generation: &Generation, segments: &[Arc<Segment>]) -> Result<Plan> {
+    let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
+    for (_, memtable) in generation.memtables.read().iter() {
+        for_each_newest(memtable, &mut |entry| {
+            if entry.kind == Kind::Pointer {
+                let pointer = ValuePtr::from_bits(entry.pointer);
+                let segment = find(segments, pointer.segment())?;
+                let len = vlog::record_len(segment, pointer)?;
+                *live.entry(pointer.segment()).or_default() += len;
+            }
+            Ok(())
+        })?;
+    }
+    let promote_min = state.files.options.promote_min;
+    let mut promoted = BTreeSet::new();
+    for segment in segments {
+        let bytes = live.get(&segment.id()).copied().unwrap_or(0);
+        if bytes > 0 && bytes as f64 >= promote_min * segment.len() as f64 {
+            promoted.insert(segment.id());
+        }
+    }
+    Ok(Plan { promoted, live })
+}
+
+fn for_each_newest(
+    memtable: &Arc<Memtable>,
+    visit: &mut dyn FnMut(memtable::Entry<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut cursor: Cursor = memtable.cursor(u64::MAX);
+    cursor.seek_first();
+    while cursor.valid() {
+        visit(cursor.entry())?;
+        cursor.next();
+    }
+    Ok(())
+}
+
+/// Writes and syncs index files and copied values.
+fn build(
+    state: &State,
+    view: &View,
+    generation: &Generation,
+    segments: &[Arc<Segment>],
+    plan: &Plan,
+) -> Result<Output> {
+    let files = &state.files;
+    let mut values = ValueWriter::new(files.clone());
+    let mut deltas = Deltas { files, done: Vec::new() };
+    for (id, memtable) in generation.memtables.read().iter() {
+        let Some(keyspace) = view.keyspace(*id).filter(|_| !memtable.is_empty()) else { continue };
+        let mut sink = keyspace.index.begin_flush(files, *id)?;
+        for_each_newest(memtable, &mut |entry| {
+            let pointer = ValuePtr::from_bits(entry.pointer);
+            let value = match entry.kind {
+                Kind::Delete => Value::Tombstone,
+                Kind::Put if entry.value.len() <= files.options.inline_max => {
+                    Value::Inline(entry.value)
+                }
+                Kind::Put => Value::Pointer(copy(&mut values, *id, &entry, entry.value)?),
+                Kind::Pointer if plan.promoted.contains(&pointer.segment()) => {
+                    Value::Pointer(entry.pointer)
+                }
+                Kind::Pointer => {
+                    let segment = find(segments, pointer.segment())?;
+                    let bytes = vlog::read_value(files.db_id, segment, pointer, *id, entry.key)?;
+                    Value::Pointer(copy(&mut values, *id, &entry, &bytes)?)
+                }
+            };
+            sink.add(sstable::Entry { key: entry.key, value, expiry: entry.expiry })
+        })?;
+        if let Some(delta) = sink.finish()? {
+            deltas.done.push((*id, delta));
+        }
+    }
+    values.finish()?;
+    Ok(Output { deltas: std::mem::take(&mut deltas.done), copied: values.take() })
+}
+
+/// Removes finished index files again if a later step fails: a full disk stays no fuller.
+struct Deltas<'a> {
+    files: &'a Files,
+    done: Vec<(u32, Delta)>,
+}
+
+impl Drop for Deltas<'_> {
+    fn drop(&mut self) {
+        self.done.drain(..).for_each(|(_, delta)| (delta.abandon)(self.files));
+    }
+}
+
+/// The generation's segment with this id.
+fn find(segments: &[Arc<Segment>], id: SegmentId) -> Result<&Arc<Segment>> {
+    let index = segments.binary_search_by_key(&id, |segment| segment.id());
+    let found = index.ok().and_then(|index| segments.get(index));
+    found.ok_or_else(|| vlog::missing_segment(id))
+}
+
+fn copy(
+    values: &mut ValueWriter,
+    keyspace: u32,
+    entry: &memtable::Entry<'_>,
+    value: &[u8],
+) -> Result<u64> {
+    let memtable::Entry { key, seq, expiry, .. } = *entry;
+    let record = Record { keyspace, seq, kind: RecordKind::Put, expiry, key, value };
+    Ok(values.append(&record)?.bits())
+}
+
+/// Makes the result durable and visible, and lets go of the logs.
+fn install(
+    state: &State,
+    generation: &Arc<Generation>,
+    segments: &[Arc<Segment>],
+    plan: &Plan,
+    output: Output,
+    flushed_seq: u64,
+) -> Result<()> {
+    let mut manifest = state.manifest.lock();
+    let now = state.view();
+    let (deltas, dropped): (Vec<_>, Vec<_>) =
+        output.deltas.into_iter().partition(|(id, _)| now.keyspace(*id).is_some());
+    for (_, delta) in dropped {
+        (delta.abandon)(&state.files);
+    }
+    let wal_min = first_segment_after(&now, generation);
+    let mut changes = Vec::new();
+    let mut added: Segments = HashMap::new();
+    for segment in segments.iter().filter(|segment| plan.promoted.contains(&segment.id())) {
+        let record = promoted_record(segment, plan.live[&segment.id()]);
+        changes.push(Change::SegmentAdded { segment: record });
+        added.insert(segment.id(), segment.clone());
+    }
+    for record in &output.copied {
+        changes.push(Change::SegmentAdded { segment: record.clone() });
+        added.insert(SegmentId(record.id), state.files.open_segment(record)?);
+    }
+    for (_, delta) in &deltas {
+        changes.extend(delta.changes.iter().cloned());
+    }
+    changes.push(Change::Flushed { seq: flushed_seq, wal_min: wal_min.0 });
+    state.commit_changes(&mut manifest, changes)?;
+    count(state, &deltas, &output.copied);
+    state.swap_view(|view| next_view(view, generation, &deltas, added, flushed_seq));
+    drop(now);
+    state.pins.lock().flushed(generation, state.files.options.pinned_bytes_max);
+    state.log.forget_before(wal_min);
+    for segment in segments.iter().filter(|segment| !plan.promoted.contains(&segment.id())) {
+        state.files.retire(Name::new(wal::SEGMENT, u64::from(segment.id().0)), segment);
+    }
+    Ok(())
+}
+
+/// Where the log goes on behind a generation.
+fn first_segment_after(view: &View, generation: &Arc<Generation>) -> SegmentId {
+    let index = view.sealed.iter().position(|sealed| Arc::ptr_eq(sealed, generation));
+    let next = match index.expect("only a flush takes it out of the view") {
+        0 => &view.active,
+        index => &view.sealed[index - 1],
+    };
+    next.segments.read().first().expect("a generation has a log segment").id()
+}
+
+fn promoted_record(segment: &Arc<Segment>, live: u64) -> SegmentRecord {
+    let meta = segment.meta();
+    SegmentRecord {
+        id: meta.id.0,
+        origin: SegmentOrigin::Promoted,
+        len: meta.len,
+        first_seq: meta.first_seq,
+        last_seq: meta.last_seq,
+        garbage: meta.len.saturating_sub(live),
+    }
+}
+
+/// The view without the generation, with what it became.
+fn next_view(
+    view: &View,
+    generation: &Arc<Generation>,
+    deltas: &[(u32, Delta)],
+    added: Segments,
+    flushed_seq: u64,
+) -> View {
+    let gone = generation.memtables.read();
+    let is_gone = |table: &Arc<Memtable>| gone.iter().any(|(_, old)| Arc::ptr_eq(old, table));
+    let keyspaces = view.keyspaces.iter().map(|old| {
+        let delta = deltas.iter().find(|(id, _)| *id == old.id);
+        let index = match delta {
+            Some((_, delta)) => (delta.install)(&*old.index),
+            None => old.index.clone(),
+        };
+        let memtables = old.memtables.iter().filter(|table| !is_gone(table)).cloned().collect();
+        Arc::new(KeyspaceView { index, memtables, ..KeyspaceView::clone(old) })
+    });
+    let mut segments = Segments::clone(&view.segments);
+    segments.extend(added);
+    let mut sealed = view.sealed.clone();
+    let oldest = sealed.pop().expect("the generation is sealed");
+    assert!(Arc::ptr_eq(&oldest, generation), "generations are flushed in order");
+    View {
+        active: view.active.clone(),
+        sealed,
+        keyspaces: keyspaces.collect(),
+        segments: Arc::new(segments),
+        flushed_seq,
+    }
+}
+
+fn count(state: &State, deltas: &[(u32, Delta)], copied: &[SegmentRecord]) {
+    let counters = &state.counters;
+    let index_bytes: u64 = deltas.iter().map(|(_, delta)| delta.bytes_written).sum();
+    let value_bytes: u64 = copied.iter().map(|segment| segment.len).sum();
+    counters.flush_bytes.fetch_add(index_bytes, Ordering::Relaxed);
+    counters.value_bytes.fetch_add(value_bytes, Ordering::Relaxed);
+    counters.flushes.fetch_add(1, Ordering::Relaxed);
+}

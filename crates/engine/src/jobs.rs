@@ -1,0 +1,72 @@
+//! The background jobs: flush, merge, and the periodic sync. Each is a step that a test can call.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use vfs::{Job, Next};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::flush;
+use crate::merge;
+use crate::options::Durability;
+use crate::state::{Jobs, State};
+
+/// How long a job waits after a full disk refused it.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Starts the jobs of a database.
+pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
+    let flush = job(state, "flush", flush::flush_oldest, Next::Park)?;
+    let merge = job(state, "merge", merge::merge_any, Next::Park)?;
+    let sync = match state.files.options.durability {
+        Durability::Interval(period) => {
+            let sync = |state: &State| {
+                let result = state.log.sync().map_err(Error::from);
+                result.map_err(|error| state.judge(error)).map(|()| false)
+            };
+            Some(job(state, "sync", sync, Next::ParkFor(period))?)
+        }
+        _ => None,
+    };
+    Ok(Jobs { flush, merge, sync })
+}
+
+/// A job that calls `step` until it says that there is nothing to do.
+fn job(
+    state: &Arc<State>,
+    name: &'static str,
+    step: impl Fn(&State) -> Result<bool> + Send + 'static,
+    idle: Next,
+) -> Result<Box<dyn Job>> {
+    let weak: Weak<State> = Arc::downgrade(state);
+    let call = move || {
+        let Some(state) = weak.upgrade() else { return Next::Stop };
+        match catch_unwind(AssertUnwindSafe(|| step(&state))) {
+            Ok(Ok(true)) => Next::Again,
+            Ok(Ok(false)) => idle,
+            Ok(Err(error)) if error.kind() == ErrorKind::NoSpace => Next::ParkFor(RETRY),
+            Ok(Err(_)) => Next::Stop,
+            Err(panic) => {
+                let reason = panic.downcast_ref::<String>().map(String::as_str);
+                let reason = reason.or(panic.downcast_ref::<&str>().copied());
+                let reason = reason.unwrap_or("no message");
+                let message = format!("the background {name} panicked: {reason}");
+                state.fail(&Error::new(ErrorKind::ReadOnly, message));
+                Next::Stop
+            }
+        }
+    };
+    Ok(state.files.env.spawner.spawn(name, Box::new(call))?)
+}
+
+/// Waits for the running steps and ends the jobs.
+pub(crate) fn stop(state: &State) {
+    if let Some(jobs) = state.jobs.get() {
+        jobs.flush.stop();
+        jobs.merge.stop();
+        if let Some(sync) = &jobs.sync {
+            sync.stop();
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The ordered index: leveled B+tree files.
+//!
+//! level 0: files from flushes, newest first, overlapping
+//! level n: files in key order, disjoint; older than everything above
+//!
+//! The newest version of a key is the first one met going down. One version of the files is
+//! immutable; `compact.rs` says which files to merge and merges them, `ordered.rs` is the face that
+//! the store sees.
+
+use std::sync::Arc;
+
+use sstable::{Builder, Cursor, Entry, Table, TableCursor};
+use vfs::{Bytes, Name};
+
+use crate::error::{Error, Result};
+use crate::files::{Files, TABLE};
+use crate::index::{Delta, Index};
+use crate::manifest::{Change, TableRecord};
+
+/// A file of the index.
+pub(crate) struct LevelTable {
+    pub(crate) record: TableRecord,
+    pub(crate) table: Arc<Table>,
+}
+
+impl LevelTable {
+    pub(crate) fn smallest(&self) -> &[u8] {
+        &self.table.props().smallest
+    }
+
+    pub(crate) fn largest(&self) -> &[u8] {
+        &self.table.props().largest
+    }
+
+    pub(crate) fn name(&self) -> Name {
+        Name::new(TABLE, self.record.file)
+    }
+
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        self.smallest() <= key && key <= self.largest()
+    }
+
+    /// The same file one or more levels down.
+    pub(crate) fn at_level(&self, level: u8) -> LevelTable {
+        let record = TableRecord { level, ..self.record.clone() };
+        LevelTable { record, table: self.table.clone() }
+    }
+}
+
+/// The files of one level.
+pub(crate) type Level = Arc<Vec<Arc<LevelTable>>>;
+
+/// One version of the index.
+#[derive(Clone, Default)]
+pub(crate) struct Levels {
+    pub(crate) levels: Vec<Level>,
+}
+
+/// Deepest level; the sizes of the levels reach any disk long before.
+pub(crate) const LEVEL_MAX: usize = 15;
+
+impl Levels {
+    /// Opens the files a MANIFEST lists, in the order they were added.
+    pub(crate) fn open(files: &Files, records: &[TableRecord]) -> Result<Levels> {
+        let mut tables = Vec::with_capacity(records.len());
+        for record in records {
+            let table = files.open_table(record)?;
+            if usize::from(record.level) > LEVEL_MAX {
+                let (limit, found) = (LEVEL_MAX as u64, u64::from(record.level));
+                return Err(Error::corrupt("table level", table.path(), 0, limit, found));
+            }
+            tables.push(Arc::new(LevelTable { record: record.clone(), table }));
+        }
+        let levels = Levels::default().with(&tables, &[]);
+        for level in levels.levels.iter().skip(1) {
+            for pair in level.windows(2) {
+                if pair[0].largest() >= pair[1].smallest() {
+                    let (one, two) = (pair[0].record.file, pair[1].record.file);
+                    let path = pair[1].table.path();
+                    return Err(Error::corrupt("overlap of tables", path, 0, one, two));
+                }
+            }
+        }
+        Ok(levels)
+    }
+
+    /// This version with files added (each at the level its record says) and removed.
+    pub(crate) fn with(&self, added: &[Arc<LevelTable>], removed: &[u64]) -> Levels {
+        let mut levels: Vec<Vec<Arc<LevelTable>>> = self
+            .levels
+            .iter()
+            .map(|level| level.iter().filter(|t| !removed.contains(&t.record.file)).cloned())
+            .map(Iterator::collect)
+            .collect();
+        for table in added {
+            let level = usize::from(table.record.level);
+            if levels.len() <= level {
+                levels.resize_with(level + 1, Vec::new);
+            }
+            let at = match level {
+                0 => 0,
+                _ => levels[level].partition_point(|other| other.smallest() < table.smallest()),
+            };
+            levels[level].insert(at, table.clone());
+        }
+        while levels.last().is_some_and(Vec::is_empty) {
+            levels.pop();
+        }
+        Levels { levels: levels.into_iter().map(Arc::new).collect() }
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LevelTable>> {
+        self.levels.iter().flat_map(|level| level.iter())
+    }
+
+    /// True if a level below `level` may hold the key.
+    pub(crate) fn may_exist_below(&self, level: usize, key: &[u8]) -> bool {
+        let below = self.levels.iter().skip(level + 1);
+        below.into_iter().any(|tables| find(tables, key).is_some())
+    }
+
+    fn of(index: &dyn Index) -> &Levels {
+        index.as_any().downcast_ref().expect("a keyspace keeps its kind of index")
+    }
+}
+
+/// The file of a disjoint level that may hold a key.
+pub(crate) fn find<'a>(level: &'a [Arc<LevelTable>], key: &[u8]) -> Option<&'a Arc<LevelTable>> {
+    let index = level.partition_point(|table| table.largest() < key);
+    level.get(index).filter(|table| table.smallest() <= key)
+}
+
+/// Writes sorted entries into as many files as their size asks for.
+pub(crate) struct TableOutput {
+    files: Arc<Files>,
+    keyspace: u32,
+    level: u8,
+    table_bytes: u64,
+    open: Option<(u64, Builder)>,
+    done: Vec<Arc<LevelTable>>,
+    pub(crate) count: u64,
+}
+
+impl TableOutput {
+    pub(crate) fn new(files: Arc<Files>, keyspace: u32, level: u8, table_bytes: u64) -> Self {
+        let (open, done, count) = (None, Vec::new(), 0);
+        TableOutput { files, keyspace, level, table_bytes, open, done, count }
+    }
+
+    pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+        if self.open.as_ref().is_some_and(|(_, table)| table.len_estimate() >= self.table_bytes) {
+            self.end_table()?;
+        }
+        if self.open.is_none() {
+            self.open = Some(self.files.create_table()?);
+        }
+        let (_, builder) = self.open.as_mut().expect("a table was just opened");
+        builder.add(entry)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    pub(crate) fn end_table(&mut self) -> Result<()> {
+        let Some((file, builder)) = self.open.take() else { return Ok(()) };
+        let built = builder.finish(&[])?;
+        let (len, footer_crc) = (built.len, built.footer_crc);
+        let record = TableRecord { file, level: self.level, len, footer_crc };
+        let table = self.files.open_table(&record)?;
+        self.done.push(Arc::new(LevelTable { record, table }));
+        Ok(())
+    }
+
+    /// The change that adds the new files and removes `replaced`. Every file is ended.
+    pub(crate) fn into_delta(mut self, replaced: Vec<Arc<LevelTable>>) -> Delta {
+        assert!(self.open.is_none(), "the last table was ended");
+        let added = std::mem::take(&mut self.done);
+        let keyspace = self.keyspace;
+        let mut changes = Vec::new();
+        for table in &replaced {
+            changes.push(Change::TableRemoved { keyspace, file: table.record.file });
+        }
+        for table in &added {
+            changes.push(Change::TableAdded { keyspace, table: table.record.clone() });
+        }
+        let bytes_written = added.iter().map(|table| table.record.len).sum();
+        let names: Vec<Name> = added.iter().map(|table| table.name()).collect();
+        let removed: Vec<u64> = replaced.iter().map(|table| table.record.file).collect();
+        let install = move |index: &dyn Index| -> Arc<dyn Index> {
+            Arc::new(Levels::of(index).with(&added, &removed))
+        };
+        let retire = move |files: &Files| {
+            replaced.iter().for_each(|table| files.retire(table.name(), &table.table));
+        };
+        let abandon = move |files: &Files| names.into_iter().for_each(|name| files.abandon(name));
+        Delta {
+            changes,
+            install: Box::new(install),
+            retire: Box::new(retire),
+            abandon: Box::new(abandon),
+            bytes_written,
+        }
+    }
+}
+
+impl Drop for TableOutput {
+    /// An output that never became a delta leaves nothing behind.
+    fn drop(&mut self) {
+        let open = self.open.take().map(|(file, _)| Name::new(TABLE, file));
+        let done = self.done.drain(..).map(|table| table.name());
+        for name in done.chain(open) {
+            self.files.abandon(name);
+        }
+    }
+}
+
+/// The change that moves files down without rewriting them.
+pub(crate) fn move_delta(keyspace: u32, tables: Vec<Arc<LevelTable>>, level: u8) -> Delta {
+    let file = |table: &Arc<LevelTable>| table.record.file;
+    let change = |table| Change::TableMoved { keyspace, file: file(table), level };
+    let changes = tables.iter().map(change).collect();
+    let install = move |index: &dyn Index| -> Arc<dyn Index> {
+        let moved: Vec<_> = tables.iter().map(|t| Arc::new(t.at_level(level))).collect();
+        let removed: Vec<u64> = tables.iter().map(file).collect();
+        Arc::new(Levels::of(index).with(&moved, &removed))
+    };
+    Delta {
+        changes,
+        install: Box::new(install),
+        retire: Box::new(|_| ()),
+        abandon: Box::new(|_| ()),
+        bytes_written: 0,
+    }
+}
+
+/// A cursor over one disjoint level: one table cursor at a time.
+pub(crate) struct LevelCursor {
+    level: Level,
+    index: usize,
+    cursor: Option<TableCursor>,
+}
+
+impl LevelCursor {
+    pub(crate) fn new(level: Level) -> LevelCursor {
+        LevelCursor { level, index: 0, cursor: None }
+    }
+
+    /// Moves to a table, or past the end if there is none.
+    fn enter(&mut self, index: Option<usize>) -> Option<&mut TableCursor> {
+        let same = self.cursor.is_some() && index == Some(self.index);
+        if !same {
+            let table = index.and_then(|index| self.level.get(index));
+            self.cursor = table.map(|table| table.table.cursor());
+            self.index = index.unwrap_or(0);
+        }
+        self.cursor.as_mut()
+    }
+
+    fn skip_forward(&mut self) -> Result<(), vfs::Error> {
+        while self.cursor.as_ref().is_some_and(|cursor| !cursor.valid()) {
+            let next = self.index + 1;
+            self.cursor = None;
+            if let Some(cursor) = self.enter(Some(next)) {
+                cursor.seek_first()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_backward(&mut self) -> Result<(), vfs::Error> {
+        while self.cursor.as_ref().is_some_and(|cursor| !cursor.valid()) {
+            let previous = self.index.checked_sub(1);
+            self.cursor = None;
+            if let Some(cursor) = self.enter(previous) {
+                cursor.seek_last()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for LevelCursor {
+    fn seek_first(&mut self) -> Result<(), vfs::Error> {
+        if let Some(cursor) = self.enter(Some(0)) {
+            cursor.seek_first()?;
+        }
+        self.skip_forward()
+    }
+
+    fn seek_last(&mut self) -> Result<(), vfs::Error> {
+        if let Some(cursor) = self.enter(self.level.len().checked_sub(1)) {
+            cursor.seek_last()?;
+        }
+        self.skip_backward()
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), vfs::Error> {
+        let index = self.level.partition_point(|table| table.largest() < key);
+        if let Some(cursor) = self.enter(Some(index)) {
+            cursor.seek(key)?;
+        }
+        self.skip_forward()
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8]) -> Result<(), vfs::Error> {
+        let after = self.level.partition_point(|table| table.smallest() <= key);
+        if let Some(cursor) = self.enter(after.checked_sub(1)) {
+            cursor.seek_for_prev(key)?;
+        }
+        self.skip_backward()
+    }
+
+    fn next(&mut self) -> Result<(), vfs::Error> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.next()?;
+        }
+        self.skip_forward()
+    }
+
+    fn prev(&mut self) -> Result<(), vfs::Error> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.prev()?;
+        }
+        self.skip_backward()
+    }
+
+    fn valid(&self) -> bool {
+        self.cursor.as_ref().is_some_and(TableCursor::valid)
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        self.cursor.as_ref().expect("the cursor is valid").entry()
+    }
+
+    fn value_bytes(&self) -> Bytes {
+        self.cursor.as_ref().expect("the cursor is valid").value_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! Merges of indexes: one at a time, each installed with one MANIFEST edit.
+
+use std::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::index::Merge;
+use crate::state::State;
+
+/// Does the merge that is most needed anywhere. False if none is.
+pub(crate) fn merge_any(state: &State) -> Result<bool> {
+    let _merging = state.merging.lock();
+    state.check_sound()?;
+    let view = state.view();
+    for keyspace in &view.keyspaces {
+        if let Some(merge) = keyspace.index.plan_merge(&state.files, keyspace.id, false) {
+            let id = keyspace.id;
+            drop(view);
+            run(state, id, merge)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Does the merge that a keyspace needs most, if it needs one.
+pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<()> {
+    let _merging = state.merging.lock();
+    state.check_sound()?;
+    let merge = state
+        .view()
+        .keyspace(keyspace)
+        .and_then(|found| found.index.plan_merge(&state.files, keyspace, false));
+    merge.map_or(Ok(()), |merge| run(state, keyspace, merge))
+}
+
+/// Merges every keyspace's index into one sorted run without anything to drop.
+pub(crate) fn merge_all(state: &State) -> Result<()> {
+    let ids: Vec<u32> = state.view().keyspaces.iter().map(|keyspace| keyspace.id).collect();
+    for id in ids {
+        loop {
+            let _merging = state.merging.lock();
+            state.check_sound()?;
+            let view = state.view();
+            let Some(keyspace) = view.keyspace(id) else { break };
+            let Some(merge) = keyspace.index.plan_merge(&state.files, id, true) else { break };
+            drop(view);
+            run(state, id, merge)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a merge to its end and installs it. The caller holds the merge lock.
+fn run(state: &State, keyspace: u32, mut merge: Box<dyn Merge>) -> Result<()> {
+    let result = (|| {
+        while !merge.step()? {
+            state.check_sound()?;
+        }
+        let delta = merge.finish();
+        state.counters.merge_bytes.fetch_add(delta.bytes_written, Ordering::Relaxed);
+        if delta.bytes_written > 0 {
+            state.files.fs.sync_dir()?;
+        }
+        state.install(keyspace, delta)
+    })();
+    result.map_err(|error| state.judge(error))?;
+    state.counters.merges.fetch_add(1, Ordering::Relaxed);
+    state.files.sweep();
+    Ok(())
+}

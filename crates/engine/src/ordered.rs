@@ -1,0 +1,123 @@
+//! The ordered index as the store sees it: [`Levels`] behind the seam of `index.rs`.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use sstable::{Cursor, Entry, Found, Table};
+
+use crate::compact;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::index::{BoxCursor, Delta, Flush, Index, Merge, Shape};
+use crate::levels::{Level, LevelCursor, Levels, TableOutput, find};
+
+impl Index for Levels {
+    fn get(&self, key: &[u8]) -> Result<Option<Found>> {
+        let hash = sstable::key_hash(key);
+        let Some((newest, deeper)) = self.levels.split_first() else { return Ok(None) };
+        for table in newest.iter().filter(|table| table.covers(key)) {
+            if let Some(found) = table.table.get_hashed(key, hash)? {
+                return Ok(Some(found));
+            }
+        }
+        for level in deeper {
+            if let Some(table) = find(level, key)
+                && let Some(found) = table.table.get_hashed(key, hash)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn cursors(&self, out: &mut Vec<BoxCursor>) -> Result<()> {
+        let Some((newest, deeper)) = self.levels.split_first() else { return Ok(()) };
+        for table in newest.iter() {
+            out.push(Box::new(table.table.cursor()));
+        }
+        for level in deeper.iter().filter(|level| !level.is_empty()) {
+            out.push(Box::new(LevelCursor::new(level.clone())));
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    fn begin_flush(&self, files: &Arc<Files>, keyspace: u32) -> Result<Box<dyn Flush>> {
+        let output = TableOutput::new(files.clone(), keyspace, 0, u64::MAX);
+        Ok(Box::new(LevelsFlush { output, keep_tombstones: !self.is_empty() }))
+    }
+
+    fn plan_merge(&self, files: &Arc<Files>, keyspace: u32, full: bool) -> Option<Box<dyn Merge>> {
+        compact::plan(self, files, keyspace, full)
+    }
+
+    fn is_stalled(&self, files: &Files) -> bool {
+        self.levels.first().is_some_and(|level| level.len() >= files.options.level0_files_max)
+    }
+
+    fn shape(&self) -> Shape {
+        let bytes = |level: &Level| level.iter().map(|table| table.record.len).sum();
+        let levels = self.levels.iter().map(|level| (level.len() as u64, bytes(level)));
+        let entries = self.tables().map(|table| table.table.props().count).sum();
+        Shape { levels: levels.collect(), entries }
+    }
+
+    fn check(
+        &self,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+        report: &mut dyn FnMut(Error),
+    ) {
+        for table in self.tables() {
+            if let Err(error) = check_table(&table.table, visit) {
+                report(error);
+            }
+        }
+    }
+
+    fn retire(&self, files: &Files) {
+        for table in self.tables() {
+            files.retire(table.name(), &table.table);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn check_table(
+    table: &Arc<Table>,
+    visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+) -> Result<()> {
+    table.check()?;
+    let mut cursor = table.cursor();
+    cursor.seek_first()?;
+    while cursor.valid() {
+        visit(cursor.entry())?;
+        cursor.next()?;
+    }
+    Ok(())
+}
+
+struct LevelsFlush {
+    output: TableOutput,
+    keep_tombstones: bool,
+}
+
+impl Flush for LevelsFlush {
+    fn add(&mut self, entry: Entry<'_>) -> Result<()> {
+        if entry.value == sstable::Value::Tombstone && !self.keep_tombstones {
+            return Ok(());
+        }
+        self.output.add(entry)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Option<Delta>> {
+        self.output.end_table()?;
+        let any = self.output.count > 0;
+        Ok(any.then(|| self.output.into_delta(Vec::new())))
+    }
+}

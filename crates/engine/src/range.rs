@@ -1,0 +1,362 @@
+//! Ordered iteration, both ways, over a pinned view: it holds no lock, and sees nothing that was
+//! written after it was made.
+
+use std::fmt;
+use std::ops::{Bound, Deref};
+use std::sync::Arc;
+
+use memtable::Kind;
+use sstable::{Cursor, Entry, Merge};
+use vfs::Bytes;
+
+use crate::compact::is_expired;
+use crate::error::Result;
+use crate::index::BoxCursor;
+use crate::read::{self, Value};
+use crate::record::ValuePtr;
+use crate::state::{Pin, State, View};
+use crate::vlog;
+
+/// Longest key that an iterator hands out without an allocation.
+const KEY_INLINE_LEN: usize = 38;
+
+/// A key handed out by an iterator.
+#[derive(Clone)]
+pub struct Key(KeyBytes);
+
+#[derive(Clone)]
+enum KeyBytes {
+    Inline { len: u8, bytes: [u8; KEY_INLINE_LEN] },
+    Heap(Box<[u8]>),
+}
+
+impl Key {
+    fn new(key: &[u8]) -> Key {
+        match u8::try_from(key.len()) {
+            Ok(len) if key.len() <= KEY_INLINE_LEN => {
+                let mut bytes = [0; KEY_INLINE_LEN];
+                bytes[..key.len()].copy_from_slice(key);
+                Key(KeyBytes::Inline { len, bytes })
+            }
+            _ => Key(KeyBytes::Heap(key.into())),
+        }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            KeyBytes::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            KeyBytes::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.escape_ascii())
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl PartialEq<&[u8]> for Key {
+    fn eq(&self, other: &&[u8]) -> bool {
+        **self == **other
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Key {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        **self == **other
+    }
+}
+
+/// Entries of a keyspace in key order, from either end.
+///
+/// It sees the state of the moment it was made, whatever is written, flushed or merged meanwhile,
+/// and blocks nobody. An error is the last item of that end: nothing is skipped behind it.
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct Range {
+    inner: Inner,
+}
+
+enum Inner {
+    Open(Box<Open>),
+    /// The first item is this error.
+    Failed(crate::error::Error),
+    Ended,
+}
+
+struct Open {
+    state: Arc<State>,
+    pin: Arc<Pin>,
+    view: Arc<View>,
+    keyspace: u32,
+    /// What is left.
+    lower: Bound<Vec<u8>>,
+    upper: Bound<Vec<u8>>,
+    front: Option<Merge<BoxCursor>>,
+    back: Option<Merge<BoxCursor>>,
+}
+
+impl Range {
+    pub(crate) fn new(
+        state: &Arc<State>,
+        pin: Arc<Pin>,
+        keyspace: u32,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+    ) -> Range {
+        let open = || {
+            state.check_open()?;
+            let view = pin.view()?;
+            read::find_keyspace(&view, keyspace)?;
+            let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
+            let (state, front, back) = (state.clone(), None, None);
+            Ok(Open { state, pin, view, keyspace, lower, upper, front, back })
+        };
+        let inner = match open() {
+            Ok(open) => Inner::Open(Box::new(open)),
+            Err(error) => Inner::Failed(error),
+        };
+        Range { inner }
+    }
+
+    pub(crate) fn failed(error: crate::error::Error) -> Range {
+        Range { inner: Inner::Failed(error) }
+    }
+
+    fn step(&mut self, forward: bool) -> Option<Result<(Key, Value)>> {
+        if let Inner::Open(open) = &mut self.inner {
+            match open.step(forward) {
+                Ok(Some(item)) => return Some(Ok(item)),
+                Ok(None) => self.inner = Inner::Ended,
+                Err(error) => self.inner = Inner::Failed(error),
+            }
+        }
+        match std::mem::replace(&mut self.inner, Inner::Ended) {
+            Inner::Failed(error) => Some(Err(error)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Range").finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Range {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(true)
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(false)
+    }
+}
+
+impl std::iter::FusedIterator for Range {}
+
+impl Open {
+    fn step(&mut self, forward: bool) -> Result<Option<(Key, Value)>> {
+        self.state.check_open()?;
+        self.pin.view()?;
+        self.advance(forward)?;
+        loop {
+            let side = if forward { &mut self.front } else { &mut self.back };
+            let cursor = side.as_mut().expect("advance made it");
+            if !cursor.valid() {
+                return Ok(None);
+            }
+            let entry = cursor.entry();
+            let inside = match forward {
+                true => is_below(entry.key, &self.upper),
+                false => is_above(entry.key, &self.lower),
+            };
+            if !inside {
+                return Ok(None);
+            }
+            let expired = entry.expiry != 0 && is_expired(entry.expiry, self.state.now_ms());
+            if entry.value == sstable::Value::Tombstone || expired {
+                if forward { cursor.next()? } else { cursor.prev()? }
+                continue;
+            }
+            let key = Key::new(entry.key);
+            let value = match entry.value {
+                sstable::Value::Pointer(bits) => {
+                    let pointer = ValuePtr::from_bits(bits);
+                    let segment = self.view.segment(pointer.segment())?;
+                    let db_id = self.state.files.db_id;
+                    vlog::read_value(db_id, &segment, pointer, self.keyspace, &key)?
+                }
+                _ => cursor.value_bytes(),
+            };
+            set_excluded(if forward { &mut self.lower } else { &mut self.upper }, &key);
+            return Ok(Some((key, Value::new(value))));
+        }
+    }
+
+    /// Moves the cursor of one end to the first entry that is left, or past it if it stands on
+    /// the one handed out last.
+    fn advance(&mut self, forward: bool) -> Result<()> {
+        let side = if forward { &mut self.front } else { &mut self.back };
+        if let Some(cursor) = side {
+            if cursor.valid() {
+                if forward { cursor.next()? } else { cursor.prev()? }
+            }
+            return Ok(());
+        }
+        let mut cursor = Merge::new(sources(&self.view, self.keyspace, self.pin.seq)?);
+        let bound = if forward { &self.lower } else { &self.upper };
+        match (bound, forward) {
+            (Bound::Unbounded, true) => cursor.seek_first()?,
+            (Bound::Unbounded, false) => cursor.seek_last()?,
+            (Bound::Included(key) | Bound::Excluded(key), true) => cursor.seek(key)?,
+            (Bound::Included(key) | Bound::Excluded(key), false) => cursor.seek_for_prev(key)?,
+        }
+        if let Bound::Excluded(key) = bound
+            && cursor.valid()
+            && cursor.entry().key == key.as_slice()
+        {
+            if forward { cursor.next()? } else { cursor.prev()? }
+        }
+        *(if forward { &mut self.front } else { &mut self.back }) = Some(cursor);
+        Ok(())
+    }
+}
+
+/// Everything that may hold entries of a keyspace, newest first.
+fn sources(view: &View, keyspace: u32, seq: u64) -> Result<Vec<BoxCursor>> {
+    let keyspace = read::find_keyspace(view, keyspace)?;
+    let mut sources: Vec<BoxCursor> = Vec::new();
+    for memtable in keyspace.memtables.iter().filter(|table| !table.is_empty()) {
+        sources.push(Box::new(MemtableCursor(memtable.cursor(seq))));
+    }
+    keyspace.index.cursors(&mut sources)?;
+    Ok(sources)
+}
+
+fn is_below(key: &[u8], upper: &Bound<Vec<u8>>) -> bool {
+    match upper {
+        Bound::Unbounded => true,
+        Bound::Included(upper) => key <= upper.as_slice(),
+        Bound::Excluded(upper) => key < upper.as_slice(),
+    }
+}
+
+fn is_above(key: &[u8], lower: &Bound<Vec<u8>>) -> bool {
+    match lower {
+        Bound::Unbounded => true,
+        Bound::Included(lower) => key >= lower.as_slice(),
+        Bound::Excluded(lower) => key > lower.as_slice(),
+    }
+}
+
+/// Sets a bound to exclude `key`, in the memory it has.
+fn set_excluded(bound: &mut Bound<Vec<u8>>, key: &[u8]) {
+    let mut buffer = match std::mem::replace(bound, Bound::Unbounded) {
+        Bound::Included(buffer) | Bound::Excluded(buffer) => buffer,
+        Bound::Unbounded => Vec::new(),
+    };
+    buffer.clear();
+    buffer.extend_from_slice(key);
+    *bound = Bound::Excluded(buffer);
+}
+
+/// The smallest key above all keys with a prefix.
+pub(crate) fn prefix_end(prefix: &[u8]) -> Bound<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Bound::Excluded(end);
+        }
+    }
+    Bound::Unbounded
+}
+
+/// A memtable as a source of a merge.
+struct MemtableCursor(memtable::Cursor);
+
+impl Cursor for MemtableCursor {
+    fn seek_first(&mut self) -> Result<(), vfs::Error> {
+        self.0.seek_first();
+        Ok(())
+    }
+
+    fn seek_last(&mut self) -> Result<(), vfs::Error> {
+        self.0.seek_last();
+        Ok(())
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<(), vfs::Error> {
+        self.0.seek(key);
+        Ok(())
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8]) -> Result<(), vfs::Error> {
+        self.0.seek_for_prev(key);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<(), vfs::Error> {
+        self.0.next();
+        Ok(())
+    }
+
+    fn prev(&mut self) -> Result<(), vfs::Error> {
+        self.0.prev();
+        Ok(())
+    }
+
+    fn valid(&self) -> bool {
+        self.0.valid()
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        let entry = self.0.entry();
+        let value = match entry.kind {
+            Kind::Put => sstable::Value::Inline(entry.value),
+            Kind::Pointer => sstable::Value::Pointer(entry.pointer),
+            Kind::Delete => sstable::Value::Tombstone,
+        };
+        Entry { key: entry.key, value, expiry: entry.expiry }
+    }
+
+    fn value_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(self.0.entry().value)
+    }
+}

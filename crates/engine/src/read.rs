@@ -1,0 +1,181 @@
+//! The read path, top to bottom.
+//!
+//! view, seq -> memtables newest first -> index -> value log
+//!
+//! The first version met is the newest; a tombstone or an expired entry is an answer: absent.
+
+use std::fmt;
+use std::ops::Deref;
+
+use memtable::Kind;
+use sstable::FoundValue;
+use vfs::Bytes;
+
+use crate::compact::is_expired;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::KEY_LEN_MAX;
+use crate::record::ValuePtr;
+use crate::state::{KeyspaceView, State, View};
+use crate::vlog;
+
+/// A value. Cheap to clone; may borrow a mapped file, which then stays on disk and mapped as long
+/// as the value lives: keep [`Value::into_vec`] instead if that is long.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Value(Bytes);
+
+impl Value {
+    pub(crate) fn new(bytes: Bytes) -> Value {
+        Value(bytes)
+    }
+
+    /// The bytes, copied; nothing of the database is held any more.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0.into()
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl PartialEq<[u8]> for Value {
+    fn eq(&self, other: &[u8]) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&[u8]> for Value {
+    fn eq(&self, other: &&[u8]) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Value {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl PartialEq<Vec<u8>> for Value {
+    fn eq(&self, other: &Vec<u8>) -> bool {
+        *self.0 == **other
+    }
+}
+
+/// The newest version of a key.
+enum Newest {
+    Value(Bytes),
+    Pointer(ValuePtr),
+    Deleted,
+}
+
+/// The value of a key in the newest state.
+pub(crate) fn get(state: &State, keyspace: u32, key: &[u8]) -> Result<Option<Value>> {
+    state.check_open()?;
+    let view = state.view();
+    let seq = state.visible();
+    get_at(state, &view, seq, keyspace, key)
+}
+
+/// The value of a key in a view, as of `seq`.
+pub(crate) fn get_at(
+    state: &State,
+    view: &View,
+    seq: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<Option<Value>> {
+    let Some(newest) = lookup(state, view, seq, keyspace, key)? else { return Ok(None) };
+    let bytes = match newest {
+        Newest::Value(bytes) => bytes,
+        Newest::Pointer(pointer) => {
+            let segment = view.segment(pointer.segment())?;
+            vlog::read_value(state.files.db_id, &segment, pointer, keyspace, key)?
+        }
+        Newest::Deleted => return Ok(None),
+    };
+    Ok(Some(Value(bytes)))
+}
+
+/// True if a key has a value, which is not read.
+pub(crate) fn contains_at(
+    state: &State,
+    view: &View,
+    seq: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<bool> {
+    let newest = lookup(state, view, seq, keyspace, key)?;
+    Ok(newest.is_some_and(|newest| !matches!(newest, Newest::Deleted)))
+}
+
+fn lookup(
+    state: &State,
+    view: &View,
+    seq: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<Option<Newest>> {
+    check_key(key)?;
+    let keyspace = find_keyspace(view, keyspace)?;
+    for memtable in &keyspace.memtables {
+        let found = memtable.get(key, seq, |entry| {
+            let newest = match entry.kind {
+                Kind::Put => Newest::Value(Bytes::copy_from_slice(entry.value)),
+                Kind::Pointer => Newest::Pointer(ValuePtr::from_bits(entry.pointer)),
+                Kind::Delete => Newest::Deleted,
+            };
+            (newest, entry.expiry)
+        });
+        if let Some((newest, expiry)) = found {
+            return Ok(Some(unless_expired(state, newest, expiry)));
+        }
+    }
+    let Some(found) = keyspace.index.get(key)? else { return Ok(None) };
+    let newest = match found.value {
+        FoundValue::Inline(bytes) => Newest::Value(bytes),
+        FoundValue::Pointer(bits) => Newest::Pointer(ValuePtr::from_bits(bits)),
+        FoundValue::Tombstone => Newest::Deleted,
+    };
+    Ok(Some(unless_expired(state, newest, found.expiry)))
+}
+
+fn unless_expired(state: &State, newest: Newest, expiry: u64) -> Newest {
+    let expired = expiry != 0 && is_expired(expiry, state.now_ms());
+    if expired { Newest::Deleted } else { newest }
+}
+
+/// The keyspace in a view. `NotFound` if it was dropped.
+pub(crate) fn find_keyspace(view: &View, id: u32) -> Result<&KeyspaceView> {
+    let keyspace = view.keyspace(id).map(|keyspace| &**keyspace);
+    keyspace.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("keyspace number {id} was dropped"))
+    })
+}
+
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::invalid("the key is empty; keys have 1 to 65,535 bytes"));
+    }
+    if key.len() > KEY_LEN_MAX {
+        let found = key.len();
+        return Err(Error::invalid(format!("the key has {found} bytes, at most {KEY_LEN_MAX}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! Open: from whatever a crash left to a [`State`].
+//!
+//! ours? -> LOCK -> MANIFEST -> tables and value segments it names -> log replayed into memtables
+//! -> next MANIFEST -> unknown files set aside
+//!
+//! 1. A file that the MANIFEST names and that is missing or damaged is `Corrupt`, never skipped.
+//! 2. Nothing that might matter is removed: unknown files are renamed to `.bad`, and those are
+//!    removed only by an open that follows a clean close.
+//! 3. A crash inside recovery leaves what recovery can start from again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use memtable::{Entry, Kind, Memtable};
+use vfs::{DirEntry, Env, Fs, Listing, Name};
+use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Files, TABLE};
+use crate::index::Index;
+use crate::levels::Levels;
+use crate::manifest::{self, Catalog, Change, KeyspaceRecord, Loaded, MANIFEST, Manifest};
+use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
+use crate::record::{self, RecordKind, ValuePtr};
+use crate::state::{Commit, Generation, KeyspaceView, Parts, State, View, new_memtable};
+use crate::vlog::Segments;
+
+/// What recovery met; part of `Stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Batches replayed from the log.
+    pub batches: u64,
+    /// Where the log ended in unsynced or torn bytes, if it did: file, offset, ignored bytes.
+    pub cut: Option<(String, u64, u64)>,
+    /// Files set aside: neither the MANIFEST nor the log knew them.
+    pub quarantined: Vec<String>,
+    /// True if the database had been closed.
+    pub clean: bool,
+}
+
+/// Opens or creates the database in a directory.
+pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State, RecoveryReport)> {
+    check_ours(&fs, &fs.list()?, &options)?;
+    let lock = fs.lock()?;
+    let listing = fs.list()?;
+    check_ours(&fs, &listing, &options)?;
+    let loaded = manifest::load(&fs, &listing)?;
+    let numbers = manifest::numbers(&listing);
+    let number = numbers.last().map_or(1, |newest| newest + 1);
+    let (catalog, fresh, torn) = match loaded {
+        Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
+        None => (new_catalog(env.rng.next_u64()), true, false),
+    };
+    let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };
+    let files = Arc::new(new_files(&fs, &env, options, &catalog, &listing));
+    // A new database has its MANIFEST before anything else, so that a directory with anything
+    // else and without one is damage.
+    let mut manifest = match fresh {
+        true => Some(Manifest::start(&fs, &env, number, catalog.clone(), &numbers)?),
+        false => None,
+    };
+    let indexes = open_indexes(&files, &catalog)?;
+    let segments = open_segments(&files, &catalog)?;
+    let replay = replay(&files, &catalog, &mut report)?;
+
+    let next = Catalog { wal_min: replay.wal_min.0, ..raise_ids(&files, catalog) };
+    let known = known_files(&next, &replay);
+    match &mut manifest {
+        Some(manifest) => {
+            let (seq, wal_min) = (next.flushed_seq, next.wal_min);
+            manifest.commit(vec![Change::Flushed { seq, wal_min }])?;
+        }
+        None => manifest = Some(Manifest::start(&fs, &env, number, next, &numbers)?),
+    }
+    let manifest = manifest.expect("it was just started");
+    let done: Vec<Name> = replay.superseded();
+    let clean = report.clean && !torn;
+    report.quarantined = set_aside(&fs, &listing, &known, &done, clean)?;
+    let view = new_view(manifest.catalog(), indexes, segments, &replay);
+    let commit = new_commit(&replay);
+    let log = replay.log;
+    Ok((State::new(Parts { files, log, lock, manifest, commit, view }), report))
+}
+
+/// Refuses a directory that holds something, but no database, before anything is changed.
+fn check_ours(fs: &Arc<dyn Fs>, listing: &Listing, options: &Options) -> Result<()> {
+    let path = fs.path().display();
+    if listing.entries.iter().any(|entry| entry.name.kind == MANIFEST) {
+        return Ok(());
+    }
+    let ours = listing.entries.iter().map(|entry| entry.name.to_string());
+    if let Some(name) = ours.chain(listing.foreign.iter().cloned()).next() {
+        let message =
+            format!("{path} is not a Nelumbo database: it has no MANIFEST, but holds {name}");
+        return Err(Error::invalid(message));
+    }
+    if !options.create_if_missing {
+        let message = format!("{path} holds no database and create_if_missing is off");
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    Ok(())
+}
+
+fn new_catalog(db_id: u64) -> Catalog {
+    let name = DEFAULT_KEYSPACE.to_owned();
+    let keyspace = KeyspaceRecord { name, index: IndexKind::BTree, tables: Vec::new() };
+    Catalog {
+        db_id,
+        next_file: 1,
+        next_segment: 1,
+        next_keyspace: 1,
+        keyspaces: [(0, keyspace)].into(),
+        ..Catalog::default()
+    }
+}
+
+/// The directory's seam, with ids above everything that was ever seen there.
+fn new_files(
+    fs: &Arc<dyn Fs>,
+    env: &Env,
+    options: Options,
+    catalog: &Catalog,
+    listing: &Listing,
+) -> Files {
+    let newest = |kinds: &[vfs::Kind]| {
+        let of_kind = |entry: &&DirEntry| kinds.contains(&entry.name.kind);
+        listing.entries.iter().filter(of_kind).map(|entry| entry.name.id).max().unwrap_or(0)
+    };
+    let next_file = catalog.next_file.max(newest(&[TABLE]) + 1);
+    let segment_ids = SegmentIds::new();
+    segment_ids.raise_above(SegmentId(catalog.next_segment.saturating_sub(1)));
+    let newest_segment = newest(&[wal::SEGMENT, wal::VALUES]);
+    segment_ids.raise_above(SegmentId(u32::try_from(newest_segment).unwrap_or(u32::MAX - 1)));
+    Files::new(fs.clone(), env.clone(), catalog.db_id, options, segment_ids, next_file)
+}
+
+fn raise_ids(files: &Files, catalog: Catalog) -> Catalog {
+    let next_segment = catalog.next_segment.max(files.segment_ids.peek().0);
+    Catalog { next_file: catalog.next_file.max(files.next_file()), next_segment, ..catalog }
+}
+
+fn open_indexes(files: &Files, catalog: &Catalog) -> Result<HashMap<u32, Arc<dyn Index>>> {
+    let mut indexes: HashMap<u32, Arc<dyn Index>> = HashMap::new();
+    for (id, keyspace) in &catalog.keyspaces {
+        let index = match keyspace.index {
+            IndexKind::BTree => Arc::new(Levels::open(files, &keyspace.tables)?),
+        };
+        indexes.insert(*id, index);
+    }
+    Ok(indexes)
+}
+
+fn open_segments(files: &Files, catalog: &Catalog) -> Result<Segments> {
+    let mut segments = Segments::new();
+    for record in catalog.segments.values() {
+        segments.insert(SegmentId(record.id), files.open_segment(record)?);
+    }
+    Ok(segments)
+}
+
+/// What the log held.
+struct Replay {
+    log: Log,
+    recovered: Recovered,
+    memtables: Vec<(u32, Arc<Memtable>)>,
+    last_seq: u64,
+    /// The first segment that is still needed.
+    wal_min: SegmentId,
+}
+
+impl Replay {
+    /// Log files that hold nothing that is still needed.
+    fn superseded(&self) -> Vec<Name> {
+        let ids = self.recovered.segments.iter().map(|meta| meta.id);
+        let old = ids.filter(|id| *id < self.wal_min);
+        old.map(|id| Name::new(wal::SEGMENT, u64::from(id.0))).collect()
+    }
+}
+
+fn replay(files: &Files, catalog: &Catalog, report: &mut RecoveryReport) -> Result<Replay> {
+    let memtables: Vec<(u32, Arc<Memtable>)> = catalog
+        .keyspaces
+        .iter()
+        .map(|(id, keyspace)| (*id, new_memtable(keyspace.index)))
+        .collect();
+    let mut batches = 0;
+    let start = Start {
+        log_id: Some(catalog.db_id),
+        first: (catalog.wal_min != 0).then_some(SegmentId(catalog.wal_min)),
+        attested: catalog.closed.map(|(end, _)| end),
+        ids: files.segment_ids.clone(),
+        seq_floor: catalog.flushed_seq,
+    };
+    let opened = Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {
+        if record.seq <= catalog.flushed_seq {
+            return Ok(());
+        }
+        batches += 1;
+        let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
+        let path = files.fs.path().join(name.to_string());
+        replay_batch(files, &memtables, record.address, &path, record.payload)
+    });
+    let (log, recovered) = opened.map_err(Error::named_file)?;
+    report.batches = batches;
+    report.cut = recovered.cut.map(|(at, bytes)| {
+        let name = Name::new(wal::SEGMENT, u64::from(at.segment.0));
+        (name.to_string(), at.offset, bytes)
+    });
+    let empty = memtables.iter().all(|(_, table)| table.is_empty());
+    let oldest = recovered.segments.first().map_or(log.active(), |meta| meta.id);
+    let wal_min = if empty { log.active() } else { oldest };
+    let last_seq = recovered.max_seq_seen.max(catalog.flushed_seq);
+    Ok(Replay { log, recovered, memtables, last_seq, wal_min })
+}
+
+fn log_options(files: &Files) -> wal::Options {
+    let options = &files.options;
+    let append_mode = match (options.append_mode, options.durability) {
+        (AppendMode::Positional, _) | (AppendMode::Auto, Durability::Always) => {
+            wal::AppendMode::Positional
+        }
+        _ => wal::AppendMode::Mapped,
+    };
+    wal::Options {
+        kind: wal::SEGMENT,
+        segment_bytes: options.segment_bytes,
+        // The engine's own job calls `sync` in time.
+        durability: match options.durability {
+            Durability::Interval(_) => Durability::Never,
+            other => other,
+        },
+        append_mode,
+        read_mode: files.segment_read_mode(),
+        preallocate: true,
+    }
+}
+
+/// Puts the records of a logged batch into the memtables, as the write did.
+fn replay_batch(
+    files: &Files,
+    memtables: &[(u32, Arc<Memtable>)],
+    address: Position,
+    path: &Path,
+    payload: &[u8],
+) -> vfs::Result<()> {
+    let mut at = 0;
+    while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {
+        let offset = address.offset + at as u64;
+        let place = Position { offset, ..address };
+        let (record, len) = record::decode(files.db_id, place, path, offset, rest)?;
+        at += len;
+        let found = memtables.binary_search_by_key(&record.keyspace, |(id, _)| *id);
+        // A keyspace that is not there any more was dropped after this was written.
+        let Ok(index) = found else { continue };
+        let kind = match record.kind {
+            RecordKind::Delete => Kind::Delete,
+            RecordKind::Put if record.value.len() > files.options.inline_max => Kind::Pointer,
+            RecordKind::Put => Kind::Put,
+        };
+        let value = if kind == Kind::Put { record.value } else { &[] };
+        let pointer = ValuePtr::new(place, len).bits();
+        let (key, seq, expiry) = (record.key, record.seq, record.expiry);
+        memtables[index].1.insert_one(Entry { key, seq, kind, expiry, pointer, value });
+    }
+    Ok(())
+}
+
+/// Every file that the MANIFEST or the log knows.
+fn known_files(catalog: &Catalog, replay: &Replay) -> BTreeSet<Name> {
+    let log = replay.log.segments().into_iter().map(|meta| meta.id);
+    let log = log.chain([replay.log.active()]).filter(|id| *id >= replay.wal_min);
+    let mut known: BTreeSet<Name> =
+        log.map(|id| Name::new(wal::SEGMENT, u64::from(id.0))).collect();
+    for keyspace in catalog.keyspaces.values() {
+        known.extend(keyspace.tables.iter().map(|table| Name::new(TABLE, table.file)));
+    }
+    known.extend(catalog.segments.values().map(manifest::SegmentRecord::name));
+    known
+}
+
+/// Removes log files that the new MANIFEST superseded, renames unknown files to `.bad`, and after
+/// a clean close removes those set aside before.
+fn set_aside(
+    fs: &Arc<dyn Fs>,
+    listing: &Listing,
+    known: &BTreeSet<Name>,
+    superseded: &[Name],
+    clean: bool,
+) -> Result<Vec<String>> {
+    let ours = [TABLE, wal::SEGMENT, wal::VALUES];
+    let mut quarantined = Vec::new();
+    let mut changed = false;
+    for entry in listing.entries.iter().filter(|entry| !entry.is_dir) {
+        if superseded.contains(&entry.name) && !known.contains(&entry.name) {
+            fs.remove(entry.name)?;
+            changed = true;
+        } else if entry.name.quarantined {
+            if clean {
+                fs.remove(entry.name)?;
+                changed = true;
+            }
+        } else if ours.contains(&entry.name.kind) && !known.contains(&entry.name) {
+            fs.rename(entry.name, entry.name.quarantine())?;
+            quarantined.push(entry.name.to_string());
+            changed = true;
+        }
+    }
+    if changed {
+        fs.sync_dir()?;
+    }
+    Ok(quarantined)
+}
+
+fn new_view(
+    catalog: &Catalog,
+    mut indexes: HashMap<u32, Arc<dyn Index>>,
+    segments: Segments,
+    replay: &Replay,
+) -> View {
+    let log = &replay.log;
+    let ids = replay.recovered.segments.iter().map(|meta| meta.id).chain([log.active()]);
+    let needed = ids.filter(|id| *id >= replay.wal_min);
+    let behind = needed.map(|id| log.segment(id).expect("the log has what it recovered"));
+    let active = Generation::new(replay.memtables.clone(), behind.collect());
+    log.forget_before(replay.wal_min);
+    let keyspaces = catalog.keyspaces.iter().zip(&replay.memtables).map(|((id, record), table)| {
+        assert!(*id == table.0, "memtables were made in the same order");
+        Arc::new(KeyspaceView {
+            id: *id,
+            name: record.name.as_str().into(),
+            kind: record.index,
+            memtables: vec![table.1.clone()],
+            index: indexes.remove(id).expect("every index was opened"),
+        })
+    });
+    View {
+        active: Arc::new(active),
+        sealed: Vec::new(),
+        keyspaces: keyspaces.collect(),
+        segments: Arc::new(segments),
+        flushed_seq: catalog.flushed_seq,
+    }
+}
+
+fn new_commit(replay: &Replay) -> Commit {
+    let memtables = replay.memtables.clone();
+    let needed = |meta: &&wal::SegmentMeta| meta.id >= replay.wal_min;
+    Commit {
+        last_seq: replay.last_seq,
+        last_staged: None,
+        bytes: memtables.iter().map(|(_, table)| table.bytes()).sum(),
+        entries: memtables.iter().map(|(_, table)| table.entries()).sum(),
+        log_bytes: replay.recovered.segments.iter().filter(needed).map(|meta| meta.len).sum(),
+        unlogged: false,
+        memtables,
+    }
+}

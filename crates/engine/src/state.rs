@@ -1,0 +1,437 @@
+//! Everything that is shared, and every lock in the engine.
+//!
+//! Lock order, never one while holding one below it: flushing, merging, manifest, commit, view,
+//! then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use memtable::{Memtable, Order};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use vfs::{Job, Lock};
+use wal::{Log, Segment, SegmentId, Staged};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::Files;
+use crate::index::{Delta, Index};
+use crate::manifest::{Change, Manifest};
+use crate::options::IndexKind;
+use crate::vlog::{self, Segments};
+
+/// The memtables that fill together and are flushed together, and the log segments behind them.
+pub(crate) struct Generation {
+    /// By keyspace. Grows when a keyspace is created.
+    pub(crate) memtables: RwLock<Vec<(u32, Arc<Memtable>)>>,
+    /// The log segments its records are in, oldest first. Grows when the log rotates.
+    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+}
+
+impl Generation {
+    pub(crate) fn new(memtables: Vec<(u32, Arc<Memtable>)>, segments: Vec<Arc<Segment>>) -> Self {
+        let (memtables, segments) = (RwLock::new(memtables), RwLock::new(segments));
+        Generation { memtables, segments }
+    }
+
+    pub(crate) fn segment(&self, id: SegmentId) -> Option<Arc<Segment>> {
+        self.segments.read().iter().find(|segment| segment.id() == id).cloned()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.memtables.read().iter().all(|(_, table)| table.is_empty())
+    }
+
+    /// Newest seq in it; 0 if it is empty.
+    pub(crate) fn last_seq(&self) -> u64 {
+        let tables = self.memtables.read();
+        tables.iter().filter_map(|(_, table)| table.max_seq()).max().unwrap_or(0)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memtables.read().iter().map(|(_, table)| table.bytes()).sum()
+    }
+}
+
+/// A keyspace in a view.
+#[derive(Clone)]
+pub(crate) struct KeyspaceView {
+    pub(crate) id: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: IndexKind,
+    /// Newest first: the active one, then the sealed ones.
+    pub(crate) memtables: Vec<Arc<Memtable>>,
+    pub(crate) index: Arc<dyn Index>,
+}
+
+/// Everything a reader needs, immutable but for the growing active memtables: what RocksDB calls
+/// a superversion.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub(crate) active: Arc<Generation>,
+    /// Newest first.
+    pub(crate) sealed: Vec<Arc<Generation>>,
+    /// By id.
+    pub(crate) keyspaces: Vec<Arc<KeyspaceView>>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) flushed_seq: u64,
+}
+
+impl View {
+    pub(crate) fn keyspace(&self, id: u32) -> Option<&Arc<KeyspaceView>> {
+        let index = self.keyspaces.binary_search_by_key(&id, |keyspace| keyspace.id).ok()?;
+        self.keyspaces.get(index)
+    }
+
+    /// The segment a pointer goes into: a value segment, or a log segment behind a memtable.
+    pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
+        if let Some(segment) = self.segments.get(&id) {
+            return Ok(segment.clone());
+        }
+        let generations = std::iter::once(&self.active).chain(&self.sealed);
+        let found = generations.into_iter().find_map(|generation| generation.segment(id));
+        found.ok_or_else(|| vlog::missing_segment(id))
+    }
+
+    /// The view with one keyspace's part replaced.
+    pub(crate) fn with_keyspace(&self, keyspace: KeyspaceView) -> View {
+        let mut next = self.clone();
+        let at = next.keyspaces.partition_point(|other| other.id < keyspace.id);
+        match next.keyspaces.get_mut(at) {
+            Some(old) if old.id == keyspace.id => *old = Arc::new(keyspace),
+            _ => next.keyspaces.insert(at, Arc::new(keyspace)),
+        }
+        next
+    }
+
+    /// True if the sealed generations or some index ask writers to wait.
+    fn is_pressed(&self, files: &Files) -> bool {
+        self.sealed.len() >= files.options.sealed_max
+            || self.keyspaces.iter().any(|keyspace| keyspace.index.is_stalled(files))
+    }
+}
+
+/// What the writers share.
+pub(crate) struct Commit {
+    /// Seq of the newest batch that was given one.
+    pub(crate) last_seq: u64,
+    /// The newest staged frame: what an unlogged batch must not overtake.
+    pub(crate) last_staged: Option<Staged>,
+    /// The active generation's memtables, by keyspace.
+    pub(crate) memtables: Vec<(u32, Arc<Memtable>)>,
+    /// What the active generation holds so far.
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) log_bytes: u64,
+    /// True if it holds batches that are in no log.
+    pub(crate) unlogged: bool,
+}
+
+/// A reader's pin on a view: a snapshot's or an iterator's.
+pub(crate) struct Pin {
+    pub(crate) seq: u64,
+    /// `None` once it expired.
+    view: RwLock<Option<Arc<View>>>,
+}
+
+impl Pin {
+    /// The pinned view. `SnapshotExpired` if it held too much memory.
+    pub(crate) fn view(&self) -> Result<Arc<View>> {
+        self.view.read().clone().ok_or_else(|| {
+            let message = "the snapshot expired: it kept more flushed memtables in memory than \
+                option pinned_bytes_max allows";
+            Error::new(ErrorKind::SnapshotExpired, message)
+        })
+    }
+}
+
+/// Memory that readers keep alive.
+#[derive(Default)]
+pub(crate) struct Pins {
+    /// Oldest first.
+    readers: Vec<Weak<Pin>>,
+    /// Flushed generations that somebody may still hold.
+    flushed: Vec<Weak<Generation>>,
+}
+
+impl Pins {
+    fn add(&mut self, pin: &Arc<Pin>) {
+        if self.readers.len() == self.readers.capacity() {
+            self.readers.retain(|pin| pin.strong_count() > 0);
+        }
+        self.readers.push(Arc::downgrade(pin));
+    }
+
+    /// Bytes of flushed memtables that are still held.
+    pub(crate) fn bytes(&mut self) -> u64 {
+        self.flushed.retain(|generation| generation.strong_count() > 0);
+        let held = self.flushed.iter().filter_map(Weak::upgrade);
+        held.map(|generation| generation.bytes()).sum()
+    }
+
+    /// Takes note of a flushed generation, then lets the oldest readers expire until no more than
+    /// `bytes_max` are held.
+    pub(crate) fn flushed(&mut self, generation: &Arc<Generation>, bytes_max: u64) {
+        self.flushed.push(Arc::downgrade(generation));
+        // The caller holds one reference more; its bytes count only if readers hold it too.
+        let own = generation.bytes();
+        let mut readers = std::mem::take(&mut self.readers).into_iter();
+        while self.bytes().saturating_sub(own) > bytes_max {
+            let Some(oldest) = readers.next() else { break };
+            if let Some(pin) = oldest.upgrade() {
+                *pin.view.write() = None;
+            }
+        }
+        self.readers = readers.collect();
+    }
+}
+
+/// Counters since open, for statistics.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) user_bytes: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) flush_bytes: AtomicU64,
+    pub(crate) merge_bytes: AtomicU64,
+    pub(crate) value_bytes: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) stalls: AtomicU64,
+}
+
+/// The state of an open database.
+pub(crate) struct State {
+    // Constant after open.
+    pub(crate) files: Arc<Files>,
+    pub(crate) log: Log,
+    /// Tells this open database from every other one in the process.
+    pub(crate) owner: u64,
+    /// Leaf. Gone after close, so that the directory can be opened again.
+    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Set once, right after.
+    pub(crate) jobs: OnceLock<Jobs>,
+
+    // Lock-free.
+    /// Everything up to this seq is in the log's files and may be read.
+    visible: AtomicU64,
+    /// Some writer should wait; see [`View::is_pressed`].
+    pressed: AtomicBool,
+    failed: AtomicBool,
+    pub(crate) closed: AtomicBool,
+    clock_ms: AtomicU64,
+    pub(crate) counters: Counters,
+
+    /// 1. Held by the one who flushes.
+    pub(crate) flushing: Mutex<()>,
+    /// 2. Held by the one who merges.
+    pub(crate) merging: Mutex<()>,
+    /// 3. Held while an edit is made durable and its view is swapped in.
+    pub(crate) manifest: Mutex<Manifest>,
+    /// 4. Log order, next seq, active memtables. Held while staging; never across a sync.
+    pub(crate) commit: Mutex<Commit>,
+    /// 5. What readers see. Held to read or swap the pointer; never across I/O.
+    view: RwLock<Arc<View>>,
+    /// Leaf. Why the database is read-only.
+    failure: Mutex<Option<Error>>,
+    /// Leaf. Who holds which memory.
+    pub(crate) pins: Mutex<Pins>,
+}
+
+/// The background jobs.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) flush: Box<dyn Job>,
+    pub(crate) merge: Box<dyn Job>,
+    pub(crate) sync: Option<Box<dyn Job>>,
+}
+
+/// What [`State::new`] needs.
+pub(crate) struct Parts {
+    pub(crate) files: Arc<Files>,
+    pub(crate) log: Log,
+    pub(crate) lock: Box<dyn Lock>,
+    pub(crate) manifest: Manifest,
+    pub(crate) commit: Commit,
+    pub(crate) view: View,
+}
+
+impl State {
+    pub(crate) fn new(parts: Parts) -> State {
+        let Parts { files, log, lock, manifest, commit, view } = parts;
+        State {
+            owner: files.env.rng.next_u64(),
+            visible: AtomicU64::new(commit.last_seq),
+            pressed: AtomicBool::new(view.is_pressed(&files)),
+            failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            clock_ms: AtomicU64::new(manifest.catalog().clock_ms),
+            counters: Counters::default(),
+            flushing: Mutex::new(()),
+            merging: Mutex::new(()),
+            manifest: Mutex::new(manifest),
+            commit: Mutex::new(commit),
+            view: RwLock::new(Arc::new(view)),
+            failure: Mutex::new(None),
+            pins: Mutex::new(Pins::default()),
+            jobs: OnceLock::new(),
+            files,
+            log,
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    /// The newest view.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.read().clone()
+    }
+
+    /// Replaces the view by what `change` makes of the newest one.
+    pub(crate) fn swap_view(&self, change: impl FnOnce(&View) -> View) {
+        let mut view = self.view.write();
+        let next = change(&view);
+        self.pressed.store(next.is_pressed(&self.files), Ordering::Relaxed);
+        *view = Arc::new(next);
+    }
+
+    pub(crate) fn visible(&self) -> u64 {
+        self.visible.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see everything up to `seq`, all of which is in the log's files (or in none).
+    pub(crate) fn publish(&self, seq: u64) {
+        self.visible.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// Pins the newest state: the view is still the newest one after the seq was read.
+    pub(crate) fn pin(&self) -> Arc<Pin> {
+        loop {
+            let view = self.view();
+            let seq = self.visible();
+            if Arc::ptr_eq(&view, &self.view.read()) {
+                assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
+                let pin = Arc::new(Pin { seq, view: RwLock::new(Some(view)) });
+                self.pins.lock().add(&pin);
+                return pin;
+            }
+        }
+    }
+
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since 1970, never less than anybody was told before, also by earlier opens.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let wall_ms = self.files.env.clock.wall_ms();
+        self.clock_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms)
+    }
+
+    /// Refuses calls after close.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::closed()) } else { Ok(()) }
+    }
+
+    /// Refuses writes after close and after a failure.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        self.check_sound()
+    }
+
+    /// Refuses writes, flushes and merges after a failure.
+    pub(crate) fn check_sound(&self) -> Result<()> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(self.failure().expect("a failed database says why").as_read_only());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
+    /// Makes the database read-only; the first reason stays.
+    pub(crate) fn fail(&self, error: &Error) {
+        let mut failure = self.failure.lock();
+        failure.get_or_insert_with(|| error.clone());
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Judges an error of a write, flush or merge: a full disk passes and a refused call changed
+    /// nothing; after everything else nobody knows what is on disk, so no more writes.
+    pub(crate) fn judge(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::NoSpace | ErrorKind::Invalid if !self.log.poisoned() => {}
+            ErrorKind::Closed | ErrorKind::NotFound => {}
+            _ => self.fail(&error),
+        }
+        error
+    }
+
+    /// Makes changes durable. After a failure the database is read-only: it is unknown which
+    /// state a crash would leave.
+    pub(crate) fn commit_changes(
+        &self,
+        manifest: &mut MutexGuard<'_, Manifest>,
+        mut changes: Vec<Change>,
+    ) -> Result<()> {
+        if let Some(lock) = &*self.lock.lock() {
+            lock.verify().inspect_err(|_| self.fail(&lost_lock()))?;
+        }
+        changes.push(Change::Ids {
+            file: self.files.next_file(),
+            segment: self.files.segment_ids.peek().0,
+            keyspace: 0,
+        });
+        changes.push(Change::Clock { wall_ms: self.clock_ms.load(Ordering::Relaxed) });
+        manifest.commit(changes).inspect_err(|error| self.fail(error))
+    }
+
+    /// A sealed generation waits.
+    pub(crate) fn wake_flush(&self) {
+        if let Some(jobs) = self.jobs.get() {
+            jobs.flush.wake();
+        }
+    }
+
+    /// An index got new files.
+    pub(crate) fn wake_merge(&self) {
+        if let Some(jobs) = self.jobs.get() {
+            jobs.merge.wake();
+        }
+    }
+
+    /// Installs a merge's result on top of the newest index.
+    pub(crate) fn install(&self, keyspace: u32, delta: Delta) -> Result<()> {
+        let Delta { changes, install, retire, abandon, .. } = delta;
+        let mut manifest = self.manifest.lock();
+        if self.view().keyspace(keyspace).is_none() {
+            abandon(&self.files);
+            return Ok(());
+        }
+        // A segment that is not there any more needs no count.
+        let known = |change: &Change| match change {
+            Change::Garbage { segment, .. } => manifest.catalog().segments.contains_key(segment),
+            _ => true,
+        };
+        let changes = changes.into_iter().filter(known).collect();
+        self.commit_changes(&mut manifest, changes)?;
+        self.swap_view(|view| {
+            let old = view.keyspace(keyspace).expect("only the holder of the manifest drops it");
+            let index = install(&*old.index);
+            view.with_keyspace(KeyspaceView { index, ..KeyspaceView::clone(old) })
+        });
+        retire(&self.files);
+        Ok(())
+    }
+}
+
+fn lost_lock() -> Error {
+    let message = "the LOCK file was removed or replaced while the database was open";
+    Error::new(ErrorKind::Locked, message)
+}
+
+/// An empty memtable for a keyspace.
+pub(crate) fn new_memtable(kind: IndexKind) -> Arc<Memtable> {
+    let order = match kind {
+        IndexKind::BTree => Order::Ordered,
+    };
+    Arc::new(Memtable::new(order))
+}

@@ -1,0 +1,117 @@
+//! What a database looks like from outside, in numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::options::IndexKind;
+use crate::recover::RecoveryReport;
+use crate::state::State;
+
+/// A snapshot of the numbers; counters run since open.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Every keyspace, by id.
+    pub keyspaces: Vec<KeyspaceStats>,
+    /// Bytes of the memtables, active and sealed.
+    pub memtable_bytes: u64,
+    /// Bytes of flushed memtables that snapshots and iterators keep.
+    pub pinned_bytes: u64,
+    /// Generations that wait for their flush.
+    pub sealed_generations: u64,
+    /// Value segments.
+    pub value_segments: u64,
+    /// Bytes of the value segments.
+    pub value_segment_bytes: u64,
+    /// Of these, bytes known to be dead; a lower bound.
+    pub garbage_bytes: u64,
+    /// Log segments that replay would read.
+    pub log_segments: u64,
+    /// Key and value bytes written by callers.
+    pub user_bytes: u64,
+    /// Bytes of log frames.
+    pub log_bytes: u64,
+    /// Bytes of index files written by flushes.
+    pub flush_bytes: u64,
+    /// Bytes of index files written by merges.
+    pub merge_bytes: u64,
+    /// Bytes of value segments written by flushes.
+    pub value_bytes: u64,
+    /// Flushed generations.
+    pub flushes: u64,
+    /// Installed merges.
+    pub merges: u64,
+    /// How often a writer waited for a flush or merge.
+    pub stalls: u64,
+    /// Superseded files that somebody still reads.
+    pub retired_files: u64,
+    /// Why the database is read-only, if it is.
+    pub failure: Option<String>,
+    /// What the last open met.
+    pub recovery: RecoveryReport,
+}
+
+/// Numbers of one keyspace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyspaceStats {
+    /// Its name.
+    pub name: String,
+    /// Its kind of index.
+    pub kind: IndexKind,
+    /// Files and bytes of each level, level 0 first.
+    pub levels: Vec<(u64, u64)>,
+    /// Entries in the index files, tombstones and shadowed versions included.
+    pub index_entries: u64,
+    /// Entries in its memtables, shadowed versions included.
+    pub memtable_entries: u64,
+}
+
+impl Stats {
+    /// Bytes written to log, index and value files for each byte of the callers' keys and values.
+    pub fn write_amplification(&self) -> f64 {
+        let written = self.log_bytes + self.flush_bytes + self.merge_bytes + self.value_bytes;
+        if self.user_bytes == 0 { 0.0 } else { written as f64 / self.user_bytes as f64 }
+    }
+}
+
+pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
+    let view = state.view();
+    let counter = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let keyspaces = view.keyspaces.iter().map(|keyspace| {
+        let shape = keyspace.index.shape();
+        KeyspaceStats {
+            name: keyspace.name.to_string(),
+            kind: keyspace.kind,
+            levels: shape.levels,
+            index_entries: shape.entries,
+            memtable_entries: keyspace.memtables.iter().map(|table| table.entries()).sum(),
+        }
+    });
+    let keyspaces = keyspaces.collect();
+    let garbage_bytes = {
+        let manifest = state.manifest.lock();
+        manifest.catalog().segments.values().map(|segment| segment.garbage).sum()
+    };
+    let counters = &state.counters;
+    Stats {
+        keyspaces,
+        memtable_bytes: view.active.bytes() + view.sealed.iter().map(|g| g.bytes()).sum::<u64>(),
+        pinned_bytes: state.pins.lock().bytes(),
+        sealed_generations: view.sealed.len() as u64,
+        value_segments: view.segments.len() as u64,
+        value_segment_bytes: view.segments.values().map(|segment| segment.len()).sum(),
+        garbage_bytes,
+        log_segments: state.log.segments().len() as u64,
+        user_bytes: counter(&counters.user_bytes),
+        log_bytes: counter(&counters.log_bytes),
+        flush_bytes: counter(&counters.flush_bytes),
+        merge_bytes: counter(&counters.merge_bytes),
+        value_bytes: counter(&counters.value_bytes),
+        flushes: counter(&counters.flushes),
+        merges: counter(&counters.merges),
+        stalls: counter(&counters.stalls),
+        retired_files: state.files.retired_count() as u64,
+        failure: state.failure().map(|error| error.to_string()),
+        recovery: recovery.clone(),
+    }
+}

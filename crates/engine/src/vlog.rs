@@ -1,0 +1,146 @@
+//! The value log: reads a record from its pointer, and writes values into segments of their own.
+//!
+//! A sealed log segment and a value segment have one format, and a record verifies itself, so
+//! reading is the same for both: find the segment, read the record, check that it is the one the
+//! index meant.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use vfs::{Bytes, Name};
+use wal::{Position, Segment, SegmentId, SegmentWriter};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::Files;
+use crate::manifest::{SegmentOrigin, SegmentRecord};
+use crate::record::{self, Record, ValuePtr};
+
+/// The value segments of a view, by id.
+pub(crate) type Segments = HashMap<SegmentId, Arc<Segment>>;
+
+/// Reads the record a pointer names and hands it to `read` with its bytes.
+fn read_record<R>(
+    db_id: u64,
+    segment: &Segment,
+    pointer: ValuePtr,
+    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+) -> Result<R> {
+    let address = pointer.address();
+    let left = usize::try_from(segment.len().saturating_sub(address.offset)).unwrap_or(usize::MAX);
+    let len_max = match pointer.len_max() {
+        Some(len) => len,
+        None => {
+            let header = segment.bytes(address.offset, left.min(record::HEADER_LEN))?;
+            record::peek_len(segment.path(), address.offset, &header)?
+        }
+    };
+    let bytes = segment.bytes(address.offset, left.min(len_max))?;
+    let (record, _) =
+        record::decode(db_id, address, segment.path(), address.offset, &bytes)?;
+    read(record, &bytes)
+}
+
+/// The value of a key's record, verified: checksum, address, keyspace and key.
+pub(crate) fn read_value(
+    db_id: u64,
+    segment: &Segment,
+    pointer: ValuePtr,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<Bytes> {
+    read_record(db_id, segment, pointer, |record, bytes| {
+        if record.keyspace != keyspace || record.key != key {
+            let (expected, found) = (u64::from(keyspace), u64::from(record.keyspace));
+            let offset = pointer.address().offset;
+            return Err(Error::corrupt("key of a record", segment.path(), offset, expected, found));
+        }
+        Ok(record::value_of(bytes, record.value))
+    })
+}
+
+/// The bytes a record takes, from its header alone.
+pub(crate) fn record_len(segment: &Segment, pointer: ValuePtr) -> Result<u64> {
+    let address = pointer.address();
+    let header = segment.bytes(address.offset, record::HEADER_LEN)?;
+    Ok(record::peek_len(segment.path(), address.offset, &header)? as u64)
+}
+
+/// The error for a pointer into a segment that the view does not have.
+pub(crate) fn missing_segment(id: SegmentId) -> Error {
+    let message = format!("an index points into value segment {id}, which is not there");
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// Writes copies of values into fresh value segments, in the order they come.
+pub(crate) struct ValueWriter {
+    files: Arc<Files>,
+    open: Option<(Name, SegmentWriter)>,
+    count: u64,
+    done: Vec<SegmentRecord>,
+}
+
+impl ValueWriter {
+    pub(crate) fn new(files: Arc<Files>) -> ValueWriter {
+        ValueWriter { files, open: None, count: 0, done: Vec::new() }
+    }
+
+    /// Writes a record; says where it is now.
+    pub(crate) fn append(&mut self, record: &Record<'_>) -> Result<ValuePtr> {
+        let len = record.encoded_len();
+        let segment_bytes = self.files.options.segment_bytes;
+        let full = |writer: &SegmentWriter| writer.len() + len as u64 > segment_bytes;
+        if self.count > 0 && self.open.as_ref().is_some_and(|(_, writer)| full(writer)) {
+            self.end_segment()?;
+        }
+        if self.open.is_none() {
+            let id = self.files.segment_ids.next()?;
+            let name = Name::new(wal::VALUES, u64::from(id.0));
+            let Files { fs, env, db_id, .. } = &*self.files;
+            self.open = Some((name, SegmentWriter::create(fs, env, name, *db_id)?));
+        }
+        let (_, writer) = self.open.as_mut().expect("a segment was just opened");
+        self.count += 1;
+        let db_id = self.files.db_id;
+        let address: Position = writer.append(self.count, len, &mut |address, out| {
+            record::encode(db_id, address, record, out);
+        })?;
+        Ok(ValuePtr::new(address, len))
+    }
+
+    fn end_segment(&mut self) -> Result<()> {
+        let Some((_, writer)) = &mut self.open else { return Ok(()) };
+        writer.sync()?;
+        let (_, writer) = self.open.take().expect("it is there");
+        let meta = writer.finish()?;
+        self.count = 0;
+        self.done.push(SegmentRecord {
+            id: meta.id.0,
+            origin: SegmentOrigin::Copied,
+            len: meta.len,
+            first_seq: meta.first_seq,
+            last_seq: meta.last_seq,
+            garbage: 0,
+        });
+        Ok(())
+    }
+
+    /// Ends and syncs the last segment (not the directory).
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.end_segment()
+    }
+
+    /// The written segments. From here on they are the caller's to keep or to remove.
+    pub(crate) fn take(&mut self) -> Vec<SegmentRecord> {
+        std::mem::take(&mut self.done)
+    }
+}
+
+impl Drop for ValueWriter {
+    /// Segments that nobody took leave nothing behind.
+    fn drop(&mut self) {
+        let open = self.open.take().map(|(name, _)| name);
+        for name in self.done.iter().map(SegmentRecord::name).chain(open) {
+            self.files.abandon(name);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The write path, top to bottom.
+//!
+//! check -> make room -> [commit lock: seq, log frame, memtables] -> bytes in place, perhaps
+//! synced -> visible -> acknowledged
+//!
+//! 1. Nothing is changed by a write that is refused.
+//! 2. A write is visible only when it and everything before it is in the log's files.
+//! 3. A write is acknowledged as durable only when the log is synced up to it.
+//! 4. Waiting for memory holds no lock that a flush or merge needs.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use memtable::{Entry, Kind, Memtable};
+use parking_lot::MutexGuard;
+use wal::Staged;
+
+use crate::batch::Batch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flush;
+use crate::merge;
+use crate::options::{BATCH_LEN_MAX, VALUE_LEN_MAX, WriteOptions};
+use crate::read;
+use crate::record::{self, Record, RecordKind, ValuePtr};
+use crate::seal::seal;
+use crate::state::{Commit, State};
+
+/// One write of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Op<'a> {
+    pub(crate) keyspace: u32,
+    pub(crate) kind: RecordKind,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl Op<'_> {
+    fn encoded_len(&self) -> usize {
+        record::encoded_len(self.key.len(), self.value.len(), self.ttl.is_some())
+    }
+}
+
+/// Writes a batch.
+pub(crate) fn write_batch(state: &State, batch: &Batch, options: &WriteOptions) -> Result<()> {
+    if batch.owner != state.owner {
+        return Err(Error::invalid("the batch was made by another database"));
+    }
+    if let Some(name) = &batch.foreign {
+        return Err(Error::invalid(format!("keyspace {name:?} belongs to another database")));
+    }
+    let op = |entry: &crate::batch::BatchEntry| Op {
+        keyspace: entry.keyspace,
+        kind: entry.kind,
+        ttl: entry.ttl.or(options.ttl).filter(|_| entry.kind == RecordKind::Put),
+        key: batch.key(entry),
+        value: batch.value(entry),
+    };
+    let mut ops = Vec::with_capacity(batch.entries.len());
+    ops.extend(batch.entries.iter().map(op));
+    write(state, &ops, options)
+}
+
+/// Writes some operations together or not at all.
+pub(crate) fn write(state: &State, ops: &[Op<'_>], options: &WriteOptions) -> Result<()> {
+    state.check_writable()?;
+    options.validate()?;
+    let len = check(ops)?;
+    if ops.is_empty() {
+        return Ok(());
+    }
+    let now_ms = if ops.iter().any(|op| op.ttl.is_some()) { state.now_ms() } else { 0 };
+    let staged = stage(state, ops, len, now_ms, options).map_err(|error| state.judge(error))?;
+    if let Some(frame) = &staged.frame {
+        let durable = options.durable;
+        state.log.commit(frame, durable).map_err(|error| state.judge(error.into()))?;
+    }
+    state.publish(staged.seq);
+    Ok(())
+}
+
+/// Checks every limit; returns the bytes of all records.
+fn check(ops: &[Op<'_>]) -> Result<usize> {
+    let mut len = 0;
+    for op in ops {
+        read::check_key(op.key)?;
+        if op.value.len() > VALUE_LEN_MAX {
+            let found = op.value.len();
+            let message = format!("the value has {found} bytes, at most {VALUE_LEN_MAX}");
+            return Err(Error::invalid(message));
+        }
+        len += op.encoded_len();
+        if len > BATCH_LEN_MAX {
+            let message = format!("the batch has more than {BATCH_LEN_MAX} encoded bytes");
+            return Err(Error::invalid(message));
+        }
+    }
+    Ok(len)
+}
+
+/// A batch that has its place in the order.
+struct Placed {
+    seq: u64,
+    /// What must be in place before it may be seen; `None` if nothing was ever logged.
+    frame: Option<Staged>,
+}
+
+/// Gives the batch its seq, writes its frame and fills the memtables.
+fn stage(
+    state: &State,
+    ops: &[Op<'_>],
+    len: usize,
+    now_ms: u64,
+    options: &WriteOptions,
+) -> Result<Placed> {
+    let mut commit = commit_with_room(state)?;
+    for op in ops {
+        if find(&commit, op.keyspace).is_none() {
+            let message = format!("keyspace number {} was dropped", op.keyspace);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+    }
+    let seq = commit.last_seq + 1;
+    if seq > record::SEQ_MAX {
+        return Err(Error::invalid("the database has used up its sequence numbers"));
+    }
+    let mut pointers = Vec::new();
+    if options.disable_wal {
+        commit.unlogged = true;
+    } else {
+        let staged = append(state, &mut commit, ops, seq, len, now_ms, &mut pointers)?;
+        commit.last_staged = Some(staged);
+    }
+    commit.last_seq = seq;
+    let inline_max = state.files.options.inline_max;
+    for (index, op) in ops.iter().enumerate() {
+        let pointer = pointers.get(index).copied();
+        insert(&mut commit, op, seq, expiry_of(op, now_ms), pointer, inline_max);
+    }
+    let user: usize = ops.iter().map(|op| op.key.len() + op.value.len()).sum();
+    state.counters.user_bytes.fetch_add(user as u64, Ordering::Relaxed);
+    Ok(Placed { seq, frame: commit.last_staged })
+}
+
+/// The absolute expiry of an entry, in milliseconds since 1970; 0 for never.
+fn expiry_of(op: &Op<'_>, now_ms: u64) -> u64 {
+    let Some(ttl) = op.ttl else { return 0 };
+    let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    now_ms.saturating_add(ttl_ms).max(1)
+}
+
+/// Writes the batch's records as one frame of the log.
+fn append(
+    state: &State,
+    commit: &mut Commit,
+    ops: &[Op<'_>],
+    seq: u64,
+    len: usize,
+    now_ms: u64,
+    pointers: &mut Vec<ValuePtr>,
+) -> Result<Staged> {
+    let db_id = state.files.db_id;
+    pointers.reserve_exact(ops.len());
+    let staged = state.log.stage(seq, len, &mut |address, out| {
+        pointers.clear();
+        let mut at = 0;
+        for op in ops {
+            let Op { keyspace, kind, key, value, .. } = *op;
+            let expiry = expiry_of(op, now_ms);
+            let record = Record { keyspace, seq, kind, expiry, key, value };
+            let len = record.encoded_len();
+            let mut address = address;
+            address.offset += at as u64;
+            record::encode(db_id, address, &record, &mut out[at..at + len]);
+            pointers.push(ValuePtr::new(address, len));
+            at += len;
+        }
+        assert!(at == out.len(), "the records fill the frame");
+    })?;
+    if staged.rotated {
+        let segment = state.log.segment(staged.position.segment);
+        let segment = segment.expect("the log has the segment it writes to");
+        state.view().active.segments.write().push(segment);
+    }
+    let frame_len = staged.end.offset - staged.position.offset;
+    commit.log_bytes += frame_len;
+    state.counters.log_bytes.fetch_add(frame_len, Ordering::Relaxed);
+    Ok(staged)
+}
+
+fn find(commit: &Commit, keyspace: u32) -> Option<&Arc<Memtable>> {
+    let index = commit.memtables.binary_search_by_key(&keyspace, |(id, _)| *id).ok()?;
+    commit.memtables.get(index).map(|(_, table)| table)
+}
+
+/// Puts one entry into its memtable: the value itself, or the pointer to a large one that the log
+/// holds.
+fn insert(
+    commit: &mut Commit,
+    op: &Op<'_>,
+    seq: u64,
+    expiry: u64,
+    pointer: Option<ValuePtr>,
+    inline_max: usize,
+) {
+    let kind = match op.kind {
+        RecordKind::Delete => Kind::Delete,
+        RecordKind::Put if pointer.is_some() && op.value.len() > inline_max => Kind::Pointer,
+        RecordKind::Put => Kind::Put,
+    };
+    let value = if kind == Kind::Put { op.value } else { &[] };
+    let pointer = pointer.map_or(0, ValuePtr::bits);
+    let table = find(commit, op.keyspace).expect("every keyspace was looked up");
+    let before = table.bytes();
+    table.insert_one(Entry { key: op.key, seq, kind, expiry, pointer, value });
+    let grown = table.bytes() - before;
+    commit.bytes += grown;
+    commit.entries += 1;
+}
+
+/// The commit lock, with room in the active generation. Waits for flushes and merges if it must:
+/// a write is delayed, never failed, for want of memory.
+fn commit_with_room(state: &State) -> Result<MutexGuard<'_, Commit>> {
+    loop {
+        if state.is_pressed() {
+            make_room(state)?;
+        }
+        let mut commit = state.commit.lock();
+        state.check_writable()?;
+        if !is_full(state, &commit) {
+            return Ok(commit);
+        }
+        if !state.is_pressed() {
+            seal(state, &mut commit)?;
+            return Ok(commit);
+        }
+    }
+}
+
+fn is_full(state: &State, commit: &Commit) -> bool {
+    let options = &state.files.options;
+    commit.bytes >= options.memtable_bytes
+        || commit.entries >= options.memtable_entries
+        || commit.log_bytes >= options.log_bytes
+}
+
+/// Does, or waits for, the flushes and merges that writers are waiting for. Only when the active
+/// generation is full: until then there is no hurry.
+fn make_room(state: &State) -> Result<()> {
+    if !is_full(state, &state.commit.lock()) {
+        return Ok(());
+    }
+    state.counters.stalls.fetch_add(1, Ordering::Relaxed);
+    let options = &state.files.options;
+    while state.view().sealed.len() >= options.sealed_max {
+        flush::flush_oldest(state)?;
+    }
+    loop {
+        let view = state.view();
+        let stalled = view.keyspaces.iter().find(|keyspace| keyspace.index.is_stalled(&state.files));
+        let Some(keyspace) = stalled.map(|keyspace| keyspace.id) else { return Ok(()) };
+        merge::merge_keyspace(state, keyspace)?;
+    }
+}
