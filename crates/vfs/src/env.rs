@@ -42,6 +42,14 @@ pub trait Spawner: Send + Sync + fmt::Debug {
     /// Starts a job. Its step is called at once and then as its [`Next`] says. A step that panics
     /// ends the job; the owner learns of it through its own guard inside the step.
     fn spawn(&self, name: &'static str, step: Step) -> Result<Box<dyn Job>>;
+
+    /// Where jobs run only when told to (a simulation), runs one step of one and returns true;
+    /// false if nothing could run, and always where jobs have threads of their own. Who waits for
+    /// background work calls this before blocking, with no lock held, and looks again while it
+    /// returns true.
+    fn run_one(&self) -> bool {
+        false
+    }
 }
 
 /// A running job.

@@ -207,6 +207,17 @@ pub trait AppendMap: Send + Sync + fmt::Debug {
     fn sync(&self) -> Result<()>;
 }
 
+/// The longest a file may become: what fits a signed 64-bit offset.
+pub const FILE_LEN_MAX: u64 = u64::MAX >> 1;
+
+/// `Invalid` unless `offset..offset + len` ends at or below [`FILE_LEN_MAX`].
+pub(crate) fn require_range(path: &Path, offset: u64, len: u64) -> Result<()> {
+    if offset.checked_add(len).is_none_or(|end| end > FILE_LEN_MAX) {
+        return Err(Error::invalid("an offset is at most 2^63 - 1", path));
+    }
+    Ok(())
+}
+
 /// Fills `buffer` from `offset`. A file that ends before is `Corrupt`, naming the offset at which
 /// it ends.
 pub fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> Result<()> {

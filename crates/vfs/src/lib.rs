@@ -9,6 +9,10 @@ pub mod fields;
 pub mod name;
 pub mod fs;
 pub mod env;
+pub mod random;
+pub mod system_env;
+pub mod sim_env;
+pub mod std_fs;
 
 pub use bytes::Bytes;
 
@@ -17,7 +21,11 @@ pub use crate::env::{Clock, Env, Job, Next, Rng, Spawner, Step};
 pub use crate::error::{Error, Result};
 pub use crate::fields::{Reader, Writer};
 pub use crate::fs::{
-    Access, Advice, AppendMap, DirEntry, File, Fs, Listing, Lock, Preallocation, read_exact_at,
-    write_all_at,
+    Access, Advice, AppendMap, DirEntry, FILE_LEN_MAX, File, Fs, Listing, Lock, Preallocation,
+    read_exact_at, write_all_at,
 };
 pub use crate::name::{Kind, Name};
+pub use crate::random::Random;
+pub use crate::sim_env::{SimClock, SimEnv, SimRng, SimSpawner};
+pub use crate::std_fs::StdFs;
+pub use crate::system_env::{SystemClock, SystemRng, ThreadSpawner};

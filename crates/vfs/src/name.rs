@@ -32,7 +32,7 @@ impl Kind {
     /// a compile error.
     pub const fn new(letters: &str) -> Kind {
         let bytes = letters.as_bytes();
-        assert!(0 < bytes.len() && bytes.len() <= 8, "a kind has 1 to 8 letters");
+        assert!(!bytes.is_empty() && bytes.len() <= 8, "a kind has 1 to 8 letters");
         assert!(
             !(bytes.len() == 3 && bytes[0] == b'b' && bytes[1] == b'a' && bytes[2] == b'd'),
             "bad marks quarantined files"
@@ -54,7 +54,7 @@ impl Kind {
     }
 
     fn parse(text: &str) -> Option<Kind> {
-        let legal = 0 < text.len() && text.len() <= 8 && text != "bad";
+        let legal = !text.is_empty() && text.len() <= 8 && text != "bad";
         (legal && text.bytes().all(|b| b.is_ascii_lowercase())).then(|| Kind::new(text))
     }
 }

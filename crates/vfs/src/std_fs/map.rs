@@ -1,0 +1,149 @@
+//! Mappings of files: the only `unsafe` of this crate.
+//!
+//! A reading mapping is one slice of an immutable file. An append mapping is written through a raw
+//! pointer and never becomes a slice as a whole: slices are made only of bytes below the write
+//! position, which only moves forward, so no byte that a slice covers is ever written again.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+
+use super::system::{self, refused};
+use crate::error::{Error, Result};
+use crate::fs::AppendMap;
+
+/// Maps the first `len` bytes, which the caller has checked to be there. The descriptor may be
+/// closed afterwards.
+pub(super) fn read_only(fd: &OwnedFd, len: usize) -> std::io::Result<Bytes> {
+    if len == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the slice is sound while nobody writes or cuts these bytes. Files are mapped for
+    // reading only when they are immutable (`File::map` says so), the directory is locked against
+    // other processes of ours, and the caller checked the length. What a process that ignores the
+    // lock does to the file cannot be prevented; decoders assume nothing about the bytes.
+    let map: Mmap = unsafe { MmapOptions::new().len(len).map(fd)? };
+    Ok(Bytes::from_owner(map))
+}
+
+/// See [`AppendMap`].
+#[derive(Debug)]
+pub(super) struct StdAppendMap {
+    // Constant after open.
+    path: PathBuf,
+    fd: OwnedFd,
+    memory: Arc<MmapRaw>,
+    capacity: u64,
+
+    /// Bytes written. Stored with release after the bytes, loaded with acquire before them.
+    end: AtomicU64,
+    /// True while a thread appends.
+    appending: AtomicBool,
+    /// A sync failed.
+    poisoned: AtomicBool,
+}
+
+impl StdAppendMap {
+    pub(super) fn new(
+        path: PathBuf,
+        fd: OwnedFd,
+        from: u64,
+        len: usize,
+    ) -> std::io::Result<StdAppendMap> {
+        let memory = Arc::new(MmapOptions::new().len(len).map_raw(&fd)?);
+        Ok(StdAppendMap {
+            path,
+            fd,
+            memory,
+            capacity: len as u64,
+            end: AtomicU64::new(from),
+            appending: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
+        })
+    }
+
+    fn require_sound(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(Error::Poisoned { path: self.path.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Written bytes of an append mapping.
+struct Written {
+    memory: Arc<MmapRaw>,
+    offset: usize,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Written {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `StdAppendMap::read` checked that the range lies below the write position, so
+        // it is inside the mapping, initialised, and never written again through this mapping;
+        // `memory` keeps the mapping alive as long as `self`, to which the slice is bound.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(self.offset), self.len) }
+    }
+}
+
+impl AppendMap for StdAppendMap {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<()> {
+        self.require_sound()?;
+        let alone = !self.appending.swap(true, Ordering::Acquire);
+        assert!(alone, "two threads append to {} at once", self.path.display());
+        let end = self.end.load(Ordering::Relaxed);
+        let fits = bytes.len() as u64 <= self.capacity - end;
+        if fits {
+            let offset = usize::try_from(end).expect("the mapping is in memory");
+            // SAFETY: `end + bytes.len() <= capacity`, the length of the mapping, and the mapping
+            // lives in `self.memory`. No slice covers bytes at or above `end`, the flag above
+            // keeps other writers out, and `bytes` cannot overlap what no slice covers.
+            unsafe {
+                let target = self.memory.as_mut_ptr().add(offset);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+            }
+            self.end.store(end + bytes.len() as u64, Ordering::Release);
+        }
+        self.appending.store(false, Ordering::Release);
+        if !fits {
+            return Err(Error::invalid("the append does not fit into the mapping", &self.path));
+        }
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let end = self.end.load(Ordering::Acquire);
+        if offset.checked_add(len as u64).is_none_or(|upto| upto > end) {
+            return Err(Error::invalid("not written yet", &self.path));
+        }
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let offset = usize::try_from(offset).expect("the mapping is in memory");
+        Ok(Bytes::from_owner(Written { memory: Arc::clone(&self.memory), offset, len }))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.require_sound()?;
+        system::sync_data(&self.fd).map_err(|errno| {
+            self.poisoned.store(true, Ordering::Release);
+            refused("sync", self.path.as_path(), errno)
+        })
+    }
+}
