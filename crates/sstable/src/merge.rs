@@ -1,0 +1,212 @@
+//! Many cursors as one, newest first: of equal keys the one of the earliest source is seen.
+//!
+//! The sources that are at an entry are kept in order of their keys. A step moves the front, then
+//! puts it where it belongs: one comparison while a source runs on, a few for a handful of sources,
+//! a binary search for many. For the handful of runs a read meets that beats a heap.
+//!
+//! 1. Forwards, every source but the front is at its first key behind the present one, or at the
+//!    present one if it is shadowed; backwards alike. Turning around re-seeks all of them.
+//! 2. After an error every move is an error until a seek succeeds.
+
+use std::cmp::Ordering;
+use std::path::Path;
+
+use vfs::{Bytes, Result};
+
+use crate::cursor::{Cursor, after_error};
+use crate::entry::Entry;
+
+/// Up to this many sources a place is found by looking at one after the other.
+const LINEAR_MAX: usize = 8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Direction {
+    Forward,
+    Backward,
+}
+
+/// A [`Cursor`] over the union of several, newest first.
+///
+/// ```
+/// # fn main() -> vfs::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a scratch directory");
+/// # use sstable::{Builder, BuilderOptions, Entry, FileId, ReadMode, Table, Value};
+/// # use vfs::{Fs, Kind, Name};
+/// # let fs = vfs::StdFs::open(dir.path())?;
+/// # let build = |id: u64, key: &[u8], value: &[u8]| {
+/// #     let name = Name::new(Kind::new("tbl"), id);
+/// #     let options =
+/// #         BuilderOptions { file_id: FileId(id), owner: 7, salt: 5, bloom_bits_per_key: 10 };
+/// #     let mut builder = Builder::new(fs.create_new(name)?, options)?;
+/// #     builder.add(Entry { key, value: Value::Inline(value), expiry: 0 })?;
+/// #     builder.finish(b"")?;
+/// #     Table::open(&fs, name, ReadMode::Mapped, None)
+/// # };
+/// # let (old, new) = (build(1, b"lotus", b"old")?, build(2, b"lotus", b"new")?);
+/// use sstable::{Cursor, Merge};
+///
+/// let mut merge = Merge::new(vec![new.cursor(), old.cursor()]);
+/// merge.seek_first()?;
+/// assert_eq!(merge.entry().value, Value::Inline(b"new"));
+/// merge.next()?;
+/// assert!(!merge.valid());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Merge<C> {
+    sources: Vec<C>,
+    /// Sources at an entry, in order of key (descending when backward), equal keys newest first.
+    order: Vec<usize>,
+    /// Sources taken out of the order by the present step.
+    moved: Vec<usize>,
+    direction: Direction,
+    failed: bool,
+    /// The key around which the direction changes.
+    turn: Vec<u8>,
+}
+
+impl<C: Cursor> Merge<C> {
+    /// A cursor over `sources`, newest first; not valid until its first seek.
+    pub fn new(sources: Vec<C>) -> Merge<C> {
+        let order = Vec::with_capacity(sources.len());
+        let (moved, turn) = (Vec::new(), Vec::new());
+        Merge { sources, order, moved, direction: Direction::Forward, failed: false, turn }
+    }
+
+    /// Seeks every source and starts again.
+    fn restart(
+        &mut self,
+        direction: Direction,
+        mut seek: impl FnMut(&mut C) -> Result<()>,
+    ) -> Result<()> {
+        self.order.clear();
+        self.moved.clear();
+        self.direction = direction;
+        self.failed = true;
+        for index in 0..self.sources.len() {
+            seek(self.source(index))?;
+            self.insert(index);
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    fn source(&mut self, index: usize) -> &mut C {
+        self.sources.get_mut(index).expect("the order holds indexes of sources")
+    }
+
+    fn key_of(&self, index: usize) -> &[u8] {
+        self.sources.get(index).expect("the order holds indexes of sources").key()
+    }
+
+    /// Which of two sources comes first.
+    fn compare(&self, a: usize, b: usize) -> Ordering {
+        let keys = self.key_of(a).cmp(self.key_of(b));
+        let keys = if self.direction == Direction::Forward { keys } else { keys.reverse() };
+        keys.then(a.cmp(&b))
+    }
+
+    /// Puts a source that has moved into the order, unless it is past its end.
+    fn insert(&mut self, source: usize) {
+        if !self.sources.get(source).expect("an index of a source").valid() {
+            return;
+        }
+        let before = |other: &usize| self.compare(*other, source) == Ordering::Less;
+        let place = if self.order.len() <= LINEAR_MAX {
+            self.order.iter().position(|other| !before(other)).unwrap_or(self.order.len())
+        } else {
+            self.order.partition_point(before)
+        };
+        self.order.insert(place, source);
+    }
+
+    /// Moves every source that is at the present key, in the present direction.
+    fn step(&mut self) -> Result<()> {
+        let Some((front, rest)) = self.order.split_first() else { return Ok(()) };
+        let key = self.key_of(*front);
+        let shadowed = rest.iter().take_while(|other| self.key_of(**other) == key).count();
+        self.failed = true;
+        self.moved.extend(self.order.drain(..=shadowed));
+        while let Some(index) = self.moved.pop() {
+            let direction = self.direction;
+            let source = self.source(index);
+            match direction {
+                Direction::Forward => source.next()?,
+                Direction::Backward => source.prev()?,
+            }
+            self.insert(index);
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Puts every source behind the present key, as seen in the new direction.
+    fn turn_around(&mut self, direction: Direction) -> Result<()> {
+        let Some(front) = self.order.first().copied() else { return Ok(()) };
+        let mut turn = std::mem::take(&mut self.turn);
+        turn.clear();
+        turn.extend_from_slice(self.key_of(front));
+        let result = self.restart(direction, |source| match direction {
+            Direction::Forward => {
+                source.seek(&turn)?;
+                if source.valid() && source.key() == turn { source.next() } else { Ok(()) }
+            }
+            Direction::Backward => {
+                source.seek_for_prev(&turn)?;
+                if source.valid() && source.key() == turn { source.prev() } else { Ok(()) }
+            }
+        });
+        self.turn = turn;
+        result
+    }
+
+    fn advance(&mut self, direction: Direction) -> Result<()> {
+        if self.failed {
+            return Err(after_error(Path::new("merge of cursors")));
+        }
+        if self.direction == direction { self.step() } else { self.turn_around(direction) }
+    }
+}
+
+impl<C: Cursor> Cursor for Merge<C> {
+    fn seek_first(&mut self) -> Result<()> {
+        self.restart(Direction::Forward, C::seek_first)
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.restart(Direction::Backward, C::seek_last)
+    }
+
+    fn seek(&mut self, key: &[u8]) -> Result<()> {
+        self.restart(Direction::Forward, |source| source.seek(key))
+    }
+
+    fn seek_for_prev(&mut self, key: &[u8]) -> Result<()> {
+        self.restart(Direction::Backward, |source| source.seek_for_prev(key))
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.advance(Direction::Forward)
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        self.advance(Direction::Backward)
+    }
+
+    fn valid(&self) -> bool {
+        !self.failed && !self.order.is_empty()
+    }
+
+    fn entry(&self) -> Entry<'_> {
+        let front = self.order.first().filter(|_| self.valid());
+        let front = *front.expect("the cursor is at an entry: ask valid() first");
+        self.sources.get(front).expect("an index of a source").entry()
+    }
+
+    fn value_bytes(&self) -> Bytes {
+        let front = self.order.first().filter(|_| self.valid());
+        let front = *front.expect("the cursor is at an entry: ask valid() first");
+        self.sources.get(front).expect("an index of a source").value_bytes()
+    }
+}

@@ -1,0 +1,247 @@
+//! Brings pages of a file into memory, verified.
+//!
+//! Mapped: a page is a slice of the mapping; its checksum is computed the first time it is used
+//! since the file was opened, and when the caller asks. Positional: a page is read into a buffer
+//! of its own and verified every time (the read costs ten times more than the checksum), but for
+//! inner nodes, of which a bounded number is kept.
+
+use std::collections::HashMap;
+use std::ops::{Deref, Range};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use vfs::{Bytes, Error, File, Result, read_exact_at};
+
+use crate::format::{PAGE_LEN, SPAN_MAX, decode_span, page_offset, verify_page};
+
+/// Most bytes of inner nodes that are kept for positional reads.
+const KEPT_LEN_MAX: usize = 4 << 20;
+
+/// When checksums are computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verify {
+    /// On the first read since open.
+    First,
+    /// On this read.
+    Always,
+}
+
+/// Where pages come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A mapping of the whole file.
+    Mapped(Bytes),
+    /// The open file.
+    Positional(Arc<dyn File>),
+}
+
+/// Bytes of one or more consecutive pages.
+#[derive(Debug)]
+pub(crate) enum Pages<'a> {
+    Mapped { whole: &'a Bytes, range: Range<usize> },
+    Owned(Bytes),
+}
+
+impl Deref for Pages<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Pages::Mapped { whole, range } => whole.get(range.clone()).unwrap_or(&[]),
+            Pages::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Pages<'_> {
+    /// Part of the pages, sharing their memory.
+    pub(crate) fn slice(&self, part: Range<usize>) -> Bytes {
+        assert!(part.start <= part.end && part.end <= self.len(), "a part of the pages");
+        match self {
+            Pages::Mapped { whole, range } => {
+                whole.slice(range.start + part.start..range.start + part.end)
+            }
+            Pages::Owned(bytes) => bytes.slice(part),
+        }
+    }
+
+    /// All of them, sharing their memory.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.slice(0..self.len())
+    }
+}
+
+/// The pages of one file.
+#[derive(Debug)]
+pub(crate) struct PageReader {
+    path: PathBuf,
+    source: Source,
+    file_salt: u64,
+    /// A bit per page of the file: verified since open. Mapped only.
+    seen: Vec<AtomicU64>,
+    /// Inner nodes by page. Positional only.
+    kept: RwLock<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    nodes: HashMap<u32, Bytes>,
+    len: usize,
+}
+
+impl PageReader {
+    /// A reader of a file of `page_count` pages.
+    pub(crate) fn new(
+        path: PathBuf,
+        source: Source,
+        file_salt: u64,
+        page_count: u32,
+    ) -> PageReader {
+        let words = match source {
+            Source::Mapped(_) => page_count.div_ceil(64) as usize,
+            Source::Positional(_) => 0,
+        };
+        let mut seen = Vec::new();
+        seen.resize_with(words, AtomicU64::default);
+        PageReader { path, source, file_salt, seen, kept: RwLock::default() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.source, Source::Mapped(_))
+    }
+
+    /// The node at page `number`, which must end at or before page `end`: that keeps a node below
+    /// its parent and a chain of leaves from running in a circle.
+    pub(crate) fn node(
+        &self,
+        number: u32,
+        end: u32,
+        inner: bool,
+        verify: Verify,
+    ) -> Result<Pages<'_>> {
+        match &self.source {
+            Source::Mapped(_) => {
+                let first = self.mapped(number, 1)?;
+                let span = self.span(number, end, &first)?;
+                let pages = if span == 1 { first } else { self.mapped(number, span)? };
+                self.verify_mapped(number, &pages, verify)?;
+                Ok(pages)
+            }
+            Source::Positional(file) => {
+                if inner && verify == Verify::First {
+                    if let Some(bytes) = self.kept.read().nodes.get(&number) {
+                        return Ok(Pages::Owned(bytes.clone()));
+                    }
+                }
+                let mut buffer = vec![0; PAGE_LEN];
+                read_exact_at(&**file, &mut buffer, page_offset(number))?;
+                let span = self.span(number, end, &buffer)? as usize;
+                if span > 1 {
+                    buffer.resize(span * PAGE_LEN, 0);
+                    let rest = buffer.get_mut(PAGE_LEN..).unwrap_or(&mut []);
+                    read_exact_at(&**file, rest, page_offset(number + 1))?;
+                }
+                verify_page(&self.path, self.file_salt, number, &buffer)?;
+                let bytes = Bytes::from(buffer);
+                if inner {
+                    self.keep(number, &bytes);
+                }
+                Ok(Pages::Owned(bytes))
+            }
+        }
+    }
+
+    /// `span` pages from `number` on that have one checksum.
+    pub(crate) fn run(&self, number: u32, span: u32, verify: Verify) -> Result<Pages<'_>> {
+        match &self.source {
+            Source::Mapped(_) => {
+                let pages = self.mapped(number, span)?;
+                self.verify_mapped(number, &pages, verify)?;
+                Ok(pages)
+            }
+            Source::Positional(_) => {
+                let bytes = self.read(number, span)?;
+                verify_page(&self.path, self.file_salt, number, &bytes)?;
+                Ok(Pages::Owned(bytes))
+            }
+        }
+    }
+
+    /// `span` pages from `number` on, unverified.
+    pub(crate) fn raw(&self, number: u32, span: u32) -> Result<Pages<'_>> {
+        match &self.source {
+            Source::Mapped(_) => self.mapped(number, span),
+            Source::Positional(_) => Ok(Pages::Owned(self.read(number, span)?)),
+        }
+    }
+
+    /// Computes the checksum of one page.
+    pub(crate) fn verify(&self, number: u32, page: &[u8]) -> Result<()> {
+        verify_page(&self.path, self.file_salt, number, page).map(drop)
+    }
+
+    /// Positional only; the caller knows that the file has these pages.
+    fn read(&self, number: u32, span: u32) -> Result<Bytes> {
+        let Source::Positional(file) = &self.source else { unreachable!("a mapping is sliced") };
+        let mut buffer = vec![0; span as usize * PAGE_LEN];
+        read_exact_at(&**file, &mut buffer, page_offset(number))?;
+        Ok(Bytes::from(buffer))
+    }
+
+    fn mapped(&self, number: u32, span: u32) -> Result<Pages<'_>> {
+        let Source::Mapped(whole) = &self.source else { unreachable!("a file is read") };
+        let start = number as usize * PAGE_LEN;
+        let range = start..start + span as usize * PAGE_LEN;
+        if range.end > whole.len() {
+            let (wanted, len) = (range.end as u64, whole.len() as u64);
+            return Err(Error::corrupt("end of a page", &self.path, len, wanted, len));
+        }
+        Ok(Pages::Mapped { whole, range })
+    }
+
+    fn span(&self, number: u32, end: u32, page: &[u8]) -> Result<u32> {
+        let span = decode_span(page).unwrap_or(0);
+        let room = end.saturating_sub(number).min(SPAN_MAX);
+        if span == 0 || span > room {
+            let at = page_offset(number);
+            return Err(Error::corrupt(
+                "pages of a node",
+                &self.path,
+                at,
+                room.into(),
+                span.into(),
+            ));
+        }
+        Ok(span)
+    }
+
+    fn verify_mapped(&self, number: u32, pages: &[u8], verify: Verify) -> Result<()> {
+        let bit = 1 << (number % 64);
+        let word = self.seen.get(number as usize / 64);
+        // Nothing is published through the bit: the bytes are the file's either way.
+        let seen = word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0);
+        if seen && verify == Verify::First {
+            return Ok(());
+        }
+        self.verify(number, pages)?;
+        if let Some(word) = word {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, number: u32, bytes: &Bytes) {
+        let mut kept = self.kept.write();
+        if kept.len + bytes.len() <= KEPT_LEN_MAX
+            && kept.nodes.insert(number, bytes.clone()).is_none()
+        {
+            kept.len += bytes.len();
+        }
+    }
+}
