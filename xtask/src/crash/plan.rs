@@ -1,0 +1,367 @@
+//! What is explored: configurations, calls, and the line that names one cell of the exploration.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+use engine::{Durability, Options, WriteOptions};
+
+/// Values of at least this many bytes live in the value log.
+pub const INLINE_MAX: usize = 256;
+
+/// One call of a workload. The first ten are the alphabet of the exhaustive exploration; the others
+/// reach what those cannot.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Op {
+    /// A small value over a key that every layer knows.
+    Put,
+    /// A value that is longer than what an index holds inline.
+    BigPut,
+    /// Removes the key that the puts write.
+    Delete,
+    /// Puts and deletes in two keyspaces.
+    Batch,
+    /// A value that expires.
+    TtlPut,
+    /// `Db::flush`.
+    Flush,
+    /// `Db::compact`.
+    Compact,
+    /// A snapshot, held and read again at the end.
+    Snapshot,
+    /// Time passes, beyond every expiry given so far.
+    Tick,
+    /// A clean close and the next open.
+    Reopen,
+    /// `Db::sync`.
+    Sync,
+    /// A batch over two keyspaces that skips the log.
+    Unlogged,
+    /// Drops the second keyspace and creates it again.
+    Recreate,
+    /// Background jobs run until they are idle.
+    Jobs,
+    /// A value longer than a log segment.
+    HugePut,
+}
+
+impl Op {
+    /// The alphabet that design and issue name.
+    pub const TEN: [Op; 10] = [
+        Op::Put,
+        Op::BigPut,
+        Op::Delete,
+        Op::Batch,
+        Op::TtlPut,
+        Op::Flush,
+        Op::Compact,
+        Op::Snapshot,
+        Op::Tick,
+        Op::Reopen,
+    ];
+
+    /// The ten and what they cannot reach.
+    pub const ALL: [Op; 15] = [
+        Op::Put,
+        Op::BigPut,
+        Op::Delete,
+        Op::Batch,
+        Op::TtlPut,
+        Op::Flush,
+        Op::Compact,
+        Op::Snapshot,
+        Op::Tick,
+        Op::Reopen,
+        Op::Sync,
+        Op::Unlogged,
+        Op::Recreate,
+        Op::Jobs,
+        Op::HugePut,
+    ];
+
+    /// Its name in a replay line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Put => "put",
+            Op::BigPut => "bigput",
+            Op::Delete => "delete",
+            Op::Batch => "batch",
+            Op::TtlPut => "ttlput",
+            Op::Flush => "flush",
+            Op::Compact => "compact",
+            Op::Snapshot => "snapshot",
+            Op::Tick => "tick",
+            Op::Reopen => "reopen",
+            Op::Sync => "sync",
+            Op::Unlogged => "unlogged",
+            Op::Recreate => "recreate",
+            Op::Jobs => "jobs",
+            Op::HugePut => "hugeput",
+        }
+    }
+}
+
+/// How the log is appended to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Append {
+    /// Through a mapping; each page stored is a call.
+    Mapped,
+    /// Positional writes.
+    Positional,
+}
+
+/// How files are read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Read {
+    /// Through mappings.
+    Mapped,
+    /// Positional reads.
+    Positional,
+}
+
+/// Which writes are acknowledged as durable.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Acks {
+    /// All, by the database's policy `Always`.
+    Always,
+    /// All, each asking for it under the policy `Never`.
+    Durable,
+    /// None but what `sync`, `flush` and their like say.
+    Never,
+}
+
+/// When background jobs run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Jobs {
+    /// Only when a call waits for them.
+    Lazy,
+    /// A few steps after each call, as the seed says.
+    Seeded,
+}
+
+/// One configuration of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    /// How the log is appended to.
+    pub append: Append,
+    /// How files are read.
+    pub read: Read,
+    /// Which writes are durable.
+    pub acks: Acks,
+    /// When background jobs run.
+    pub jobs: Jobs,
+}
+
+impl Config {
+    /// Every configuration: all legal combinations. `Always` does not go with `Mapped`.
+    pub fn all() -> Vec<Config> {
+        let mut all = Vec::new();
+        for append in [Append::Mapped, Append::Positional] {
+            for read in [Read::Mapped, Read::Positional] {
+                for acks in [Acks::Always, Acks::Durable, Acks::Never] {
+                    let jobs = match read {
+                        Read::Mapped => Jobs::Seeded,
+                        Read::Positional => Jobs::Lazy,
+                    };
+                    let legal = match acks {
+                        Acks::Always => append == Append::Positional,
+                        Acks::Durable => append == Append::Mapped,
+                        Acks::Never => true,
+                    };
+                    if legal {
+                        all.push(Config { append, read, acks, jobs });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Tiny limits, so that every path is hot.
+    pub fn options(&self) -> Options {
+        let durability = match self.acks {
+            Acks::Always => Durability::Always,
+            Acks::Durable | Acks::Never => Durability::Never,
+        };
+        let append = match self.append {
+            Append::Mapped => engine::AppendMode::Mapped,
+            Append::Positional => engine::AppendMode::Positional,
+        };
+        let read = match self.read {
+            Read::Mapped => engine::ReadMode::Mapped,
+            Read::Positional => engine::ReadMode::Positional,
+        };
+        Options::default()
+            .durability(durability)
+            .append_mode(append)
+            .read_mode(read)
+            .inline_max(INLINE_MAX)
+            .memtable_bytes(4096)
+            .segment_bytes(4096)
+            .log_bytes(4096)
+            .table_bytes(4096)
+            .level0_files(2)
+            .level0_files_max(3)
+            .level1_bytes(4096)
+            .level_multiplier(2)
+            .sealed_max(1)
+    }
+
+    /// How the workload's logged writes are made.
+    pub fn write_options(&self) -> WriteOptions {
+        match self.acks {
+            Acks::Durable => WriteOptions::default().durable(),
+            Acks::Always | Acks::Never => WriteOptions::default(),
+        }
+    }
+
+    /// True if an acknowledged logged write is durable.
+    pub fn acks_are_durable(&self) -> bool {
+        self.acks != Acks::Never
+    }
+}
+
+fn word(debug: impl fmt::Debug) -> String {
+    format!("{debug:?}").to_lowercase()
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { append, read, acks, jobs } = self;
+        write!(f, "{}/{}/{}/{}", word(append), word(read), word(acks), word(jobs))
+    }
+}
+
+fn find<T: Copy + fmt::Debug>(text: &str, all: &[T]) -> anyhow::Result<T> {
+    let found = all.iter().find(|one| word(one) == text);
+    found.copied().with_context(|| format!("{text:?} is none of {all:?}"))
+}
+
+impl FromStr for Config {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Config> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [append, read, acks, jobs] = parts[..] else {
+            bail!("a configuration is append/read/acks/jobs, not {text:?}");
+        };
+        Ok(Config {
+            append: find(append, &[Append::Mapped, Append::Positional])?,
+            read: find(read, &[Read::Mapped, Read::Positional])?,
+            acks: find(acks, &[Acks::Always, Acks::Durable, Acks::Never])?,
+            jobs: find(jobs, &[Jobs::Lazy, Jobs::Seeded])?,
+        })
+    }
+}
+
+/// Where in a run the power goes, and what the disk then holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Place {
+    /// After this many calls of the file system.
+    pub boundary: usize,
+    /// Which image, an index into the explorer's list.
+    pub image: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.boundary, self.image)
+    }
+}
+
+impl FromStr for Place {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Place> {
+        let (boundary, image) = text.split_once(':').context("a place is boundary:image")?;
+        Ok(Place { boundary: boundary.parse()?, image: image.parse()? })
+    }
+}
+
+/// One cell: everything that is needed to see it again. Its text is the replay line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cell {
+    /// The configuration.
+    pub config: Config,
+    /// The calls behind the prelude.
+    pub ops: Vec<Op>,
+    /// The seed of schedules, salts and random images.
+    pub seed: u64,
+    /// A lie of the disk, by name; `None` for an honest one.
+    pub lie: Option<String>,
+    /// The crash; `None` for a failure of the run itself.
+    pub crash: Option<Place>,
+    /// A second crash, inside the recovery from the first.
+    pub nested: Option<Place>,
+}
+
+impl Cell {
+    /// The run itself, without a crash.
+    pub fn run(config: Config, ops: &[Op], seed: u64) -> Cell {
+        Cell { config, ops: ops.to_vec(), seed, lie: None, crash: None, nested: None }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ops: Vec<&str> = self.ops.iter().map(|op| op.name()).collect();
+        write!(f, "config={} ops={} seed={}", self.config, ops.join(","), self.seed)?;
+        if let Some(lie) = &self.lie {
+            write!(f, " lie={lie}")?;
+        }
+        if let Some(place) = self.crash {
+            write!(f, " crash={place}")?;
+        }
+        if let Some(place) = self.nested {
+            write!(f, " nested={place}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Cell {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Cell> {
+        let mut config = None;
+        let mut cell = Cell::run(Config::all()[0], &[], 0);
+        for part in text.split_whitespace() {
+            let (name, value) = part.split_once('=').context("a replay line is name=value ...")?;
+            match name {
+                "config" => config = Some(value.parse()?),
+                "ops" => {
+                    let names = value.split(',').filter(|name| !name.is_empty());
+                    let op = |name: &str| {
+                        let found = Op::ALL.into_iter().find(|op| op.name() == name);
+                        found.with_context(|| format!("{name:?} is no call"))
+                    };
+                    cell.ops = names.map(op).collect::<anyhow::Result<_>>()?;
+                }
+                "seed" => cell.seed = value.parse()?,
+                "lie" => cell.lie = Some(value.to_owned()),
+                "crash" => cell.crash = Some(value.parse()?),
+                "nested" => cell.nested = Some(value.parse()?),
+                _ => bail!("{name:?} is no part of a replay line"),
+            }
+        }
+        ensure!(cell.nested.is_none() || cell.crash.is_some(), "nested needs a crash before it");
+        cell.config = config.context("a replay line names its config")?;
+        Ok(cell)
+    }
+}
+
+/// All sequences of exactly `len` calls.
+pub fn sequences(alphabet: &[Op], len: usize) -> Vec<Vec<Op>> {
+    let mut all = vec![Vec::new()];
+    for _ in 0..len {
+        let longer = |ops: &Vec<Op>| {
+            let ops = ops.clone();
+            alphabet.iter().map(move |op| [&ops[..], &[*op]].concat())
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;
