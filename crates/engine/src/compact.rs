@@ -89,7 +89,7 @@ fn plan_full(levels: &Levels, now_ms: u64) -> Option<Plan> {
     }
     let droppable = |table: &Arc<LevelTable>| {
         let props = table.table.props();
-        props.tombstones > 0 || is_expired(props.smallest_expiry, now_ms)
+        props.tombstones > 0 || is_expired(props.expiry_min, now_ms)
     };
     let any = upper.iter().any(droppable);
     any.then(|| Plan { upper, upper_level: first, lower: Vec::new(), output_level: first })

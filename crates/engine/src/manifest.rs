@@ -254,8 +254,6 @@ fn decode(bytes: &[u8]) -> Result<Vec<Change>, &'static str> {
 /// What [`load`] found.
 pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
-    /// The file the state came from.
-    pub(crate) number: u64,
     /// True if its last edit was cut off: something may have been lost that was never in effect.
     pub(crate) torn: bool,
 }
@@ -318,7 +316,7 @@ fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
         Ok(())
     })?;
     let torn = matches!(end, wal::End::Torn { .. });
-    Ok(catalog.map(|catalog| Loaded { catalog, number, torn }))
+    Ok(catalog.map(|catalog| Loaded { catalog, torn }))
 }
 
 /// The open MANIFEST.

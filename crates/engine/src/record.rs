@@ -153,7 +153,7 @@ fn decode_header(reader: &mut Reader<'_>) -> Result<Header> {
 pub(crate) fn decode<'a>(
     db_id: u64,
     address: Position,
-    path: &Path,
+    path: &'a Path,
     physical: u64,
     bytes: &'a [u8],
 ) -> Result<(Record<'a>, usize)> {

@@ -50,7 +50,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
     let numbers = manifest::numbers(&listing);
     let number = numbers.last().map_or(1, |newest| newest + 1);
     let (catalog, fresh, torn) = match loaded {
-        Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
+        Some(Loaded { catalog, torn }) => (catalog, false, torn),
         None => (new_catalog(env.rng.next_u64()), true, false),
     };
     let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };
