@@ -13,6 +13,8 @@ pub mod random;
 pub mod system_env;
 pub mod sim_env;
 pub mod std_fs;
+pub mod sim;
+pub mod testing;
 
 pub use bytes::Bytes;
 
@@ -26,6 +28,7 @@ pub use crate::fs::{
 };
 pub use crate::name::{Kind, Name};
 pub use crate::random::Random;
+pub use crate::sim::{SimDisk, SimFs};
 pub use crate::sim_env::{SimClock, SimEnv, SimRng, SimSpawner};
 pub use crate::std_fs::StdFs;
 pub use crate::system_env::{SystemClock, SystemRng, ThreadSpawner};

@@ -1,0 +1,295 @@
+//! The machine room of a simulated disk: counts calls, keeps boundaries, strikes with faults,
+//! watches the quota.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use rustix::io::Errno;
+
+use super::call::{At, Call, CallKind, Fault, Times, What};
+use super::content::PAGE_LEN;
+use super::state::{DataChange, DataOp, FileNode, Ino, Key, Node, State};
+use crate::error::{Error, Result};
+use crate::fs::Preallocation;
+use crate::random::Random;
+
+/// Interruptions in a row after which a call counts as failed, as on the real disk.
+const INTERRUPTIONS_MAX: u32 = 100;
+
+/// What [`crate::Fs::free_space`] says without a quota.
+const SPACE_BYTES: u64 = 1 << 40;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) state: State,
+    pub(super) random: Random,
+    /// How often the disk was switched on: handles of an earlier life are dead.
+    pub(super) boot: u64,
+    pub(super) next_ino: Ino,
+
+    /// Calls so far, of each kind.
+    counts: BTreeMap<CallKind, u64>,
+    calls: u64,
+    pub(super) trace: Vec<Call>,
+    pub(super) trace_hash: u64,
+    /// The state before each changing call, since recording began.
+    pub(super) boundaries: Option<Vec<State>>,
+
+    faults: Vec<(Fault, bool)>,
+    pub(super) faults_hit: u64,
+    /// Whose next sync fails.
+    late: Vec<Ino>,
+
+    pub(super) quota_bytes: Option<u64>,
+    pub(super) preallocation: Preallocation,
+
+    /// Handles per file or directory.
+    open: BTreeMap<Ino, u32>,
+    /// Lock files that are held.
+    pub(super) locks: Vec<Ino>,
+    /// Mappings: of what, how long, and whether they live.
+    mapped: Vec<(Ino, u64, Weak<()>)>,
+}
+
+/// How a sync ends.
+pub(super) enum Synced {
+    /// All is durable.
+    Kept,
+    /// All is durable, and the caller is told otherwise.
+    Survived(Errno),
+    Lost(Errno),
+    Reverted(Errno),
+}
+
+impl Inner {
+    pub(super) fn new(state: State, seed: u64) -> Inner {
+        let next_ino = 1 + state.nodes.last_key_value().map_or(0, |(ino, _)| *ino);
+        Inner {
+            state,
+            random: Random::new(seed),
+            boot: 0,
+            next_ino,
+            counts: BTreeMap::new(),
+            calls: 0,
+            trace: Vec::new(),
+            trace_hash: 0,
+            boundaries: None,
+            faults: Vec::new(),
+            faults_hit: 0,
+            late: Vec::new(),
+            quota_bytes: None,
+            preallocation: Preallocation::Reserves,
+            open: BTreeMap::new(),
+            locks: Vec::new(),
+            mapped: Vec::new(),
+        }
+    }
+
+    pub(super) fn calls(&self, kind: Option<CallKind>) -> u64 {
+        match kind {
+            None => self.calls,
+            Some(kind) => self.counts.get(&kind).copied().unwrap_or(0),
+        }
+    }
+
+    /// Numbers a call; changing ones are traced and get a boundary before them. Returns the fault
+    /// that strikes.
+    fn begin(&mut self, call: &Call) -> Option<What> {
+        let kind = call.kind;
+        if kind.changes() {
+            if let Some(boundaries) = &mut self.boundaries {
+                boundaries.push(self.state.clone());
+            }
+            self.trace_hash = call.fold(self.trace_hash);
+            self.trace.push(call.clone());
+        }
+        let number = self.calls;
+        let of_kind = self.counts.entry(kind).or_default();
+        let number_of_kind = *of_kind;
+        *of_kind += 1;
+        self.calls += 1;
+        if self.faults.is_empty() {
+            return None;
+        }
+        let strikes = |(fault, spent): &&mut (Fault, bool)| {
+            let (n, now) = match fault.at {
+                At::Call(n) => (n, number),
+                At::Kind(of, n) if of == kind => (n, number_of_kind),
+                At::Kind(..) => return false,
+            };
+            let due = match fault.times {
+                Times::Once => n == now,
+                Times::Forever => n <= now,
+            };
+            due && !*spent && fault.what.fits(kind)
+        };
+        let (fault, spent) = self.faults.iter_mut().find(strikes)?;
+        *spent = fault.times == Times::Once;
+        self.faults_hit += 1;
+        Some(fault.what)
+    }
+
+    /// Begins a call that is not a sync. `Ok(Some(n))`: it may move at most n bytes.
+    pub(super) fn enter(&mut self, call: &Call, path: &Path) -> Result<Option<usize>> {
+        for attempt in 1.. {
+            let errno = match self.begin(call) {
+                None => return Ok(None),
+                Some(What::Short(count)) => return Ok(Some(count.max(1))),
+                Some(What::Interrupted) if attempt < INTERRUPTIONS_MAX => continue,
+                Some(What::Interrupted) => Errno::INTR,
+                Some(What::NoSpace) => Errno::NOSPC,
+                Some(What::Denied) => Errno::ACCESS,
+                Some(_) => Errno::IO,
+            };
+            return Err(refused(call.kind, path, errno));
+        }
+        unreachable!("attempts are bounded")
+    }
+
+    /// Begins a sync of a file or directory and says how it ends.
+    pub(super) fn enter_sync(&mut self, call: &Call, ino: Ino) -> Synced {
+        let fault = self.begin(call);
+        if let Some(index) = self.late.iter().position(|late| *late == ino) {
+            self.late.swap_remove(index);
+            return Synced::Lost(Errno::IO);
+        }
+        match fault {
+            None => Synced::Kept,
+            Some(What::SyncLate) => {
+                self.late.push(ino);
+                Synced::Kept
+            }
+            Some(What::SyncSurvived) => Synced::Survived(Errno::IO),
+            Some(What::SyncReverted) => Synced::Reverted(Errno::IO),
+            Some(What::NoSpace) => Synced::Lost(Errno::NOSPC),
+            Some(What::Denied) => Synced::Lost(Errno::ACCESS),
+            Some(What::Interrupted) => Synced::Lost(Errno::INTR),
+            Some(_) => Synced::Lost(Errno::IO),
+        }
+    }
+
+    /// The number of the call that was begun last.
+    pub(super) fn call(&self) -> u64 {
+        self.calls - 1
+    }
+
+    pub(super) fn arm(&mut self, fault: Fault) {
+        self.faults.push((fault, false));
+    }
+
+    pub(super) fn disarm(&mut self) {
+        self.faults.clear();
+        self.late.clear();
+    }
+
+    // Handles.
+
+    pub(super) fn opened(&mut self, ino: Ino) {
+        *self.open.entry(ino).or_default() += 1;
+    }
+
+    pub(super) fn closed(&mut self, ino: Ino) {
+        let count = self.open.get_mut(&ino).expect("it was opened");
+        *count -= 1;
+        if *count == 0 {
+            self.open.remove(&ino);
+        }
+    }
+
+    /// The process dies: its handles, locks and mappings go, the page cache stays.
+    pub(super) fn kill(&mut self) {
+        self.boot += 1;
+        self.open.clear();
+        self.locks.clear();
+        self.mapped.clear();
+    }
+
+    pub(super) fn map(&mut self, ino: Ino, len: u64) -> Arc<()> {
+        let token = Arc::new(());
+        self.mapped.retain(|(_, _, token)| token.strong_count() > 0);
+        self.mapped.push((ino, len, Arc::downgrade(&token)));
+        token
+    }
+
+    /// How long the longest mapping of a file is.
+    pub(super) fn mapped_len(&self, ino: Ino) -> u64 {
+        let alive =
+            self.mapped.iter().filter(|(of, _, token)| *of == ino && token.strong_count() > 0);
+        alive.map(|(_, len, _)| *len).max().unwrap_or(0)
+    }
+
+    /// Forgets what nothing leads to.
+    pub(super) fn collect(&mut self) {
+        self.state.collect(self.open.keys().copied());
+    }
+
+    // Nodes.
+
+    pub(super) fn create(&mut self, node: Node) -> Ino {
+        let ino = self.next_ino;
+        self.next_ino += 1;
+        self.state.insert(ino, node);
+        ino
+    }
+
+    pub(super) fn look_up(&self, dir: Ino, key: &Key) -> Option<Ino> {
+        self.state.dir(dir).live.get(key).copied()
+    }
+
+    /// Writes to a file, which becomes durable only later.
+    pub(super) fn write(&mut self, ino: Ino, offset: u64, bytes: bytes::Bytes) {
+        let call = self.call();
+        let file = self.state.file_mut(ino);
+        file.live.write(offset, &bytes);
+        file.pending.push(DataOp { call, change: DataChange::Write { offset, bytes } });
+    }
+
+    pub(super) fn set_len(&mut self, ino: Ino, len: u64) {
+        let call = self.call();
+        let file = self.state.file_mut(ino);
+        if file.live.len() != len {
+            file.live.set_len(len);
+            file.pending.push(DataOp { call, change: DataChange::SetLen { len } });
+        }
+    }
+
+    // Space.
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        match self.quota_bytes {
+            None => SPACE_BYTES,
+            Some(quota) => quota.saturating_sub(self.state.bytes_used(self.open.keys().copied())),
+        }
+    }
+
+    /// How many of the first bytes of `offset..offset + len` have or find space.
+    pub(super) fn room(&self, ino: Ino, offset: u64, len: u64) -> u64 {
+        if self.quota_bytes.is_none() || len == 0 {
+            return len;
+        }
+        let page_len = PAGE_LEN as u64;
+        let file = self.state.file(ino);
+        let mut free_pages = self.free_bytes() / page_len;
+        for page in offset / page_len..=(offset + len - 1) / page_len {
+            if has_space(file, page) {
+                continue;
+            }
+            if free_pages == 0 {
+                return (page * page_len).saturating_sub(offset);
+            }
+            free_pages -= 1;
+        }
+        len
+    }
+}
+
+fn has_space(file: &FileNode, page: u64) -> bool {
+    file.live.has_page(page) || file.is_reserved(page)
+}
+
+/// The error for a call that the disk refused.
+pub(super) fn refused(kind: CallKind, path: &Path, errno: Errno) -> Error {
+    Error::io(kind.verb(), path, io::Error::from(errno))
+}
