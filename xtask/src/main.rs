@@ -1,7 +1,14 @@
 //! Maintenance commands: `cargo xtask <command>`.
 
+mod tidy;
+mod ci;
 mod simulate;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -13,6 +20,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything continuous integration does; stops at the first step that fails.
+    Ci,
+    /// Runs all tests, doctests included; with FILTER only the tests whose names contain it.
+    Test {
+        /// Handed to the test runner as it is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Checks the rules of STYLE.md: layers, sizes, names, leftovers.
+    Tidy,
     /// Runs an experiment of the design again and prints its tables.
     Simulate {
         #[command(subcommand)]
@@ -20,9 +37,33 @@ enum Command {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Simulate { experiment } => simulate::run(experiment),
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
-    Ok(())
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Ci => ci::run(&root()?),
+        Command::Test { filter } => ci::test(&root()?, &filter),
+        Command::Tidy => tidy::run(&root()?),
+        Command::Simulate { experiment } => {
+            simulate::run(experiment);
+            Ok(())
+        }
+    }
+}
+
+/// The workspace's folder: the parent of this package's.
+fn root() -> Result<PathBuf> {
+    let package: OsString =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
+    let root = package.parent().context("xtask lies in the workspace's folder")?;
+    Ok(root.to_owned())
 }
