@@ -1,0 +1,430 @@
+//! One segment file, for reading by address: sealed, or growing under a log.
+//!
+//! 1. Only bytes below [`Segment::len`] are ever given out, and they never change again.
+//! 2. The file is never cut below that length, so a mapping of it stays valid.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
+use vfs::{Access, AppendMap, Bytes, Error, File, Fs, Name, Reader, Result};
+
+use crate::format::{
+    self, Decoded, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameKind, HEADER_BYTES, HEADER_LEN,
+    SegmentHeader,
+};
+use crate::position::{Position, SegmentId};
+
+/// How the bytes of sealed segments are reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadMode {
+    /// Through a mapping, without a copy. A media error under it ends the process.
+    Mapped,
+    /// By a positional read into memory of its own.
+    Positional,
+}
+
+/// What an owner records of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentMeta {
+    /// Which segment.
+    pub id: SegmentId,
+    /// Its valid bytes, header included.
+    pub len: u64,
+    /// Seq of its first record; 0 if it has none.
+    pub first_seq: u64,
+    /// Seq of its last record, or, if it has none, of the last one in the log before it.
+    pub last_seq: u64,
+}
+
+/// One segment file, open for reading. Cheap to share; safe from many threads.
+pub struct Segment {
+    // Constant after open.
+    path: PathBuf,
+    header: SegmentHeader,
+    mode: ReadMode,
+    /// Where a log appends to it, if it does so through a mapping.
+    append: Option<Arc<dyn AppendMap>>,
+
+    /// Bytes in place.
+    len: AtomicU64,
+    first_seq: AtomicU64,
+    last_seq: AtomicU64,
+    /// The final length, once nothing more will be appended.
+    sealed: OnceLock<u64>,
+    /// This open wrote it, and it is not yet known to be synced and cut: the file is needed.
+    fresh: AtomicBool,
+    map: OnceLock<Bytes>,
+    /// `None` once only the mapping is needed.
+    file: RwLock<Option<Arc<dyn File>>>,
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment").field("path", &self.path).field("len", &self.len()).finish()
+    }
+}
+
+impl Segment {
+    /// Opens a sealed segment. With `expect`, its bytes behind `expect.len` do not count; without,
+    /// the whole file does.
+    ///
+    /// `Corrupt` if the header is not whole or the file is shorter than it should be; `Invalid` if
+    /// the format version is unknown.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        name: Name,
+        mode: ReadMode,
+        expect: Option<&SegmentMeta>,
+    ) -> Result<Arc<Segment>> {
+        let file = fs.open(name, Access::Read)?;
+        let header = read_header(&*file, name)?;
+        let file_len = file.len()?;
+        let meta = match expect {
+            Some(meta) => *meta,
+            None => SegmentMeta { id: header.id, len: file_len, first_seq: 0, last_seq: 0 },
+        };
+        if meta.id != header.id {
+            let (expected, found) = (u64::from(meta.id.0), u64::from(header.id.0));
+            return Err(Error::corrupt("segment id", file.path(), 0, expected, found));
+        }
+        if file_len < meta.len || meta.len < HEADER_LEN {
+            let wanted = meta.len.max(HEADER_LEN);
+            return Err(Error::corrupt("segment length", file.path(), file_len, wanted, file_len));
+        }
+        let segment = Segment::sealed(file, header, mode, &meta);
+        segment.map_sealed()?;
+        Ok(Arc::new(segment))
+    }
+
+    /// A segment that was replayed up to `meta.len` and gets no more bytes.
+    pub(crate) fn sealed(
+        file: Arc<dyn File>,
+        header: SegmentHeader,
+        mode: ReadMode,
+        meta: &SegmentMeta,
+    ) -> Segment {
+        assert_eq!(header.id, meta.id, "a segment is described by its own meta");
+        let segment = Segment::start(file, None, header, mode);
+        segment.len.store(meta.len, Ordering::Release);
+        segment.first_seq.store(meta.first_seq, Ordering::Relaxed);
+        segment.last_seq.store(meta.last_seq, Ordering::Relaxed);
+        segment.fresh.store(false, Ordering::Relaxed);
+        segment.sealed.set(meta.len).expect("nobody else knows it yet");
+        segment
+    }
+
+    /// A segment without a byte yet, not even its header.
+    pub(crate) fn start(
+        file: Arc<dyn File>,
+        append: Option<Arc<dyn AppendMap>>,
+        header: SegmentHeader,
+        mode: ReadMode,
+    ) -> Segment {
+        let last_seq = header.previous.map_or(0, |previous| previous.last_seq);
+        Segment {
+            path: file.path().to_path_buf(),
+            header,
+            mode,
+            append,
+            len: AtomicU64::new(0),
+            first_seq: AtomicU64::new(0),
+            last_seq: AtomicU64::new(last_seq),
+            sealed: OnceLock::new(),
+            fresh: AtomicBool::new(true),
+            map: OnceLock::new(),
+            file: RwLock::new(Some(file)),
+        }
+    }
+
+    /// Which segment.
+    pub fn id(&self) -> SegmentId {
+        self.header.id
+    }
+
+    /// Its header.
+    pub fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// Where its file is, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Valid bytes, header included. Grows while a log appends to it.
+    #[expect(clippy::len_without_is_empty, reason = "a segment has at least a header")]
+    pub fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// What an owner records of it, as of now.
+    pub fn meta(&self) -> SegmentMeta {
+        SegmentMeta {
+            id: self.id(),
+            len: self.len(),
+            first_seq: self.first_seq.load(Ordering::Relaxed),
+            last_seq: self.last_seq.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The bytes `offset..offset + len`, as they are on disk: nothing is verified here. Without a
+    /// copy where the segment is mapped. `Corrupt` if they are not all inside the valid length.
+    pub fn bytes(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let valid = self.len();
+        let end = offset.saturating_add(len as u64);
+        if end > valid {
+            return Err(Error::corrupt("end of segment", &self.path, offset, end, valid));
+        }
+        if let Some(append) = &self.append {
+            return append.read(offset, len);
+        }
+        if let Some(map) = self.map.get() {
+            let start = usize::try_from(offset).expect("a mapping is shorter than memory");
+            return Ok(map.slice(start..start + len));
+        }
+        if self.sealed.get() == Some(&valid) && self.mode == ReadMode::Mapped {
+            self.map_sealed()?;
+            return self.bytes(offset, len);
+        }
+        let mut buffer = vec![0; len];
+        vfs::read_exact_at(&*self.file()?, &mut buffer, offset)?;
+        Ok(Bytes::from(buffer))
+    }
+
+    /// The records of the segment, verified, in order; after an error nothing more.
+    pub fn frames(self: &Arc<Self>) -> FrameIter {
+        FrameIter::new(Arc::clone(self), HEADER_LEN, self.len())
+    }
+
+    /// Maps the whole of a sealed segment and lets go of the descriptor.
+    fn map_sealed(&self) -> Result<()> {
+        if self.mode != ReadMode::Mapped || self.map.get().is_some() {
+            return Ok(());
+        }
+        let map = self.file()?.map(self.len())?;
+        assert_eq!(map.len() as u64, self.len(), "a mapping is as long as asked");
+        // Another thread may have been quicker; its mapping is as good.
+        let _ = self.map.set(map);
+        self.let_go_of_file();
+        Ok(())
+    }
+
+    /// Closes the descriptor if nothing but a mapping is needed any more.
+    fn let_go_of_file(&self) {
+        let mapped = self.map.get().is_some() || self.append.is_some();
+        if mapped && !self.fresh.load(Ordering::Acquire) {
+            *self.file.write() = None;
+        }
+    }
+
+    fn file(&self) -> Result<Arc<dyn File>> {
+        let file = self.file.read().clone();
+        file.ok_or_else(|| Error::invalid("segment file was let go of", &self.path))
+    }
+
+    /// Adds bytes at the end and lets readers see them. One caller at a time.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
+        let offset = self.len();
+        match &self.append {
+            Some(append) => append.append(bytes)?,
+            None => vfs::write_all_at(&*self.file()?, bytes, offset)?,
+        }
+        self.len.store(offset + bytes.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes note of a batch that was staged.
+    pub(crate) fn note_seqs(&self, first: u64, last: u64) {
+        if self.first_seq.load(Ordering::Relaxed) == 0 {
+            self.first_seq.store(first, Ordering::Relaxed);
+        }
+        self.last_seq.store(last, Ordering::Relaxed);
+    }
+
+    /// Ends the segment at `len`, which is where its staged bytes will end.
+    pub(crate) fn seal(&self, len: u64) {
+        let sealed = *self.sealed.get_or_init(|| len);
+        assert_eq!(sealed, len, "a segment ends once");
+    }
+
+    /// The final length of a sealed segment.
+    pub(crate) fn sealed_len(&self) -> Option<u64> {
+        self.sealed.get().copied()
+    }
+
+    /// Makes all bytes durable that were in place before the call.
+    pub(crate) fn sync(&self) -> Result<()> {
+        if let Some(append) = &self.append {
+            return append.sync();
+        }
+        let file = self.file.read().clone();
+        match file {
+            Some(file) => file.sync_data(),
+            // Only what is wholly synced is let go of.
+            None => Ok(()),
+        }
+    }
+
+    /// Cuts what preallocation left behind the end of a sealed segment. Does nothing to one that
+    /// an earlier open wrote.
+    ///
+    /// Safe under readers and mappings: bytes behind the valid length were never given to anyone
+    /// and never will be, so nobody touches a page that goes away.
+    pub(crate) fn cut_tail(&self) -> Result<()> {
+        if !self.fresh.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let len = self.sealed_len().expect("only sealed segments are cut");
+        assert_eq!(len, self.len(), "everything staged is in place before the cut");
+        let file = self.file()?;
+        if file.len()? != len {
+            file.truncate(len)?;
+        }
+        Ok(())
+    }
+
+    /// The segment is sealed, cut and synced: from now on it is like any other one.
+    pub(crate) fn settle(&self) {
+        self.fresh.store(false, Ordering::Release);
+        self.let_go_of_file();
+    }
+}
+
+/// Reads the header of the segment in `file`, which is named `name`.
+pub(crate) fn read_header(file: &dyn File, name: Name) -> Result<SegmentHeader> {
+    let id = u32::try_from(name.id)
+        .map_err(|_| Error::corrupt("segment id", file.path(), 0, u64::from(u32::MAX), name.id))?;
+    let mut bytes = [0; HEADER_BYTES];
+    vfs::read_exact_at(file, &mut bytes, 0)?;
+    format::decode_header(SegmentId(id), &mut Reader::new(file.path(), 0, &bytes))
+}
+
+/// One verified record of a segment.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Of the frame's first byte.
+    pub position: Position,
+    /// Of the payload's first byte.
+    pub address: Position,
+    /// Its seq.
+    pub seq: u64,
+    /// What it is; never [`FrameKind::Seal`].
+    pub kind: FrameKind,
+    /// What was appended.
+    pub payload: Bytes,
+}
+
+/// The records of one segment, in order. Every frame is verified; after the first error nothing
+/// more comes.
+#[derive(Debug)]
+pub struct FrameIter {
+    segment: Arc<Segment>,
+    /// Of the next frame.
+    offset: u64,
+    end: u64,
+    last_seq: u64,
+    /// Bytes read ahead, from `block_start` on.
+    block: Bytes,
+    block_start: u64,
+}
+
+/// What one read fetches ahead.
+const BLOCK_BYTES: u64 = 256 << 10;
+
+impl FrameIter {
+    /// The frames from `offset` to `end`, both of which are borders of frames.
+    pub(crate) fn new(segment: Arc<Segment>, offset: u64, end: u64) -> FrameIter {
+        FrameIter { segment, offset, end, last_seq: 0, block: Bytes::new(), block_start: 0 }
+    }
+
+    /// The one frame at `offset`.
+    pub(crate) fn single(segment: Arc<Segment>, offset: u64) -> Result<Frame> {
+        let end = segment.len();
+        let mut frames = FrameIter::new(segment, offset, end);
+        let (frame, _) = frames.frame(FRAME_HEADER_LEN)?;
+        if frame.kind == FrameKind::Seal {
+            return Err(frames.corrupt("record", 1, 0));
+        }
+        Ok(frame)
+    }
+
+    fn corrupt(&self, what: &'static str, expected: u64, found: u64) -> Error {
+        Error::corrupt(what, self.segment.path(), self.offset, expected, found)
+    }
+
+    /// `len` bytes at `offset`, read ahead by up to `ahead` bytes.
+    fn take(&mut self, offset: u64, len: u64, ahead: u64) -> Result<Bytes> {
+        if self.end - offset.min(self.end) < len {
+            return Err(self.corrupt("frame length", self.end, offset.saturating_add(len)));
+        }
+        let inside = self.block_start <= offset
+            && offset + len <= self.block_start + self.block.len() as u64;
+        if !inside {
+            let fetch = len.max(ahead).min(self.end - offset);
+            let fetch = usize::try_from(fetch).expect("a frame fits in memory");
+            self.block = self.segment.bytes(offset, fetch)?;
+            self.block_start = offset;
+        }
+        let start = usize::try_from(offset - self.block_start).expect("inside the block");
+        let len = usize::try_from(len).expect("inside the block");
+        Ok(self.block.slice(start..start + len))
+    }
+
+    /// The frame at the current offset and its length.
+    fn frame(&mut self, ahead: u64) -> Result<(Frame, u64)> {
+        let offset = self.offset;
+        let head = self.take(offset, FRAME_HEADER_LEN, ahead)?;
+        let segment = Arc::clone(&self.segment);
+        let header = segment.header();
+        let decoded =
+            format::decode_frame(header, &mut Reader::new(segment.path(), offset, &head))?;
+        let frame = match decoded {
+            Decoded::Whole(frame) => frame,
+            Decoded::Broken(error) => return Err(error),
+        };
+        let bytes = self.take(offset, frame.frame_len(), ahead)?;
+        let body = bytes.slice(FRAME_HEADER_BYTES..);
+        let address = offset + FRAME_HEADER_LEN;
+        let mut reader = Reader::new(segment.path(), address, &body);
+        let payload_len = format::check_payload(header, offset, &frame, &mut reader)?.len();
+        let at = |offset| Position { segment: header.id, offset };
+        let record = Frame {
+            position: at(offset),
+            address: at(address),
+            seq: frame.seq,
+            kind: frame.kind,
+            payload: body.slice(..payload_len),
+        };
+        Ok((record, frame.frame_len()))
+    }
+
+    fn advance(&mut self) -> Result<Option<Frame>> {
+        while self.offset < self.end {
+            let (frame, len) = self.frame(BLOCK_BYTES)?;
+            if frame.kind != FrameKind::Seal && frame.seq <= self.last_seq {
+                return Err(self.corrupt("frame seq", self.last_seq + 1, frame.seq));
+            }
+            self.offset += len;
+            if frame.kind != FrameKind::Seal {
+                self.last_seq = frame.seq;
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for FrameIter {
+    type Item = Result<Frame>;
+
+    fn next(&mut self) -> Option<Result<Frame>> {
+        let next = self.advance();
+        if next.is_err() {
+            self.offset = self.end;
+        }
+        next.transpose()
+    }
+}
