@@ -1,6 +1,8 @@
 //! Reads and verifies everything: every page and entry of every index file, every record of every
 //! value segment and of the log, every pointer, and the MANIFEST.
 
+use std::sync::Arc;
+
 use sstable::Value;
 use wal::Segment;
 
@@ -108,7 +110,7 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
     }
 }
 
-fn check_segment(state: &State, segment: &Segment, report: &mut CheckReport) {
+fn check_segment(state: &State, segment: &Arc<Segment>, report: &mut CheckReport) {
     report.files += 1;
     report.bytes += segment.len();
     for frame in segment.frames() {

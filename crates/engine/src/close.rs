@@ -33,7 +33,7 @@ fn close_files(state: &State) -> Result<()> {
     }
     state.check_sound()?;
     let last_seq = state.commit.lock().last_seq;
-    let end = state.log.close()?;
+    let end = state.log.seal()?.end;
     let mut manifest = state.manifest.lock();
     let closed = Change::Closed { segment: end.id.0, offset: end.len, last_seq };
     state.commit_changes(&mut manifest, vec![closed])

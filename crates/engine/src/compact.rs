@@ -58,7 +58,7 @@ fn plan_needed(levels: &Levels, files: &Files) -> Option<Plan> {
         let bytes: u64 = level.iter().map(|table| table.record.len).sum();
         if bytes > target && index < LEVEL_MAX {
             let overlap = |table: &Arc<LevelTable>| {
-                let below = overlapping(levels.levels.get(index + 1), &[table.clone()]);
+                let below = overlapping(levels.levels.get(index + 1), std::slice::from_ref(table));
                 let below: u64 = below.iter().map(|table| table.record.len).sum();
                 below * 1000 / table.record.len.max(1)
             };
@@ -85,7 +85,12 @@ fn plan_full(levels: &Levels, now_ms: u64) -> Option<Plan> {
     if first < deepest || first == 0 {
         let output_level = first + 1;
         let lower = levels.levels.get(output_level).map(|level| level.to_vec());
-        return Some(Plan { upper, upper_level: first, lower: lower.unwrap_or_default(), output_level });
+        return Some(Plan {
+            upper,
+            upper_level: first,
+            lower: lower.unwrap_or_default(),
+            output_level,
+        });
     }
     let droppable = |table: &Arc<LevelTable>| {
         let props = table.table.props();

@@ -293,7 +293,11 @@ impl Keyspace {
     ) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
         let (kind, ttl) = (RecordKind::Put, options.ttl);
-        write::write(&self.shared.state, &[Op { keyspace: self.id, kind, ttl, key, value }], &options)
+        write::write(
+            &self.shared.state,
+            &[Op { keyspace: self.id, kind, ttl, key, value }],
+            &options,
+        )
     }
 
     /// The value of a key.

@@ -72,8 +72,7 @@ impl Files {
             ReadMode::Mapped => sstable::ReadMode::Mapped,
             ReadMode::Positional => sstable::ReadMode::Positional,
         };
-        let expect =
-            Expect { len: record.len, footer_crc: record.footer_crc, owner: self.db_id };
+        let expect = Expect { len: record.len, footer_crc: record.footer_crc, owner: self.db_id };
         let name = Name::new(TABLE, record.file);
         Table::open(&self.fs, name, mode, Some(expect)).map_err(Error::named_file)
     }

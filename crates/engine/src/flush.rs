@@ -75,16 +75,24 @@ fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()>
     let flushed_seq = generation.last_seq().max(view.flushed_seq);
     state.publish(flushed_seq);
 
-    let plan = plan(state, generation, &segments)?;
+    let plan = plan(state, view, generation, &segments)?;
     let output = build(state, view, generation, &segments, &plan)?;
     state.files.fs.sync_dir()?;
     install(state, generation, &segments, &plan, output, flushed_seq)
 }
 
 /// Decides which segments are promoted, over all keyspaces.
-fn plan(state: &State, generation: &Generation, segments: &[Arc<Segment>]) -> Result<Plan> {
+fn plan(
+    state: &State,
+    view: &View,
+    generation: &Generation,
+    segments: &[Arc<Segment>],
+) -> Result<Plan> {
     let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
-    for (_, memtable) in generation.memtables.read().iter() {
+    for (id, memtable) in generation.memtables.read().iter() {
+        if view.keyspace(*id).is_none() {
+            continue;
+        }
         for_each_newest(memtable, &mut |entry| {
             if entry.kind == Kind::Pointer {
                 let pointer = ValuePtr::from_bits(entry.pointer);

@@ -73,12 +73,15 @@ pub(crate) trait Merge: Send {
     fn finish(self: Box<Self>) -> Delta;
 }
 
+/// Makes the next version of an index from the newest one.
+pub(crate) type Install = Box<dyn Fn(&dyn Index) -> Arc<dyn Index> + Send>;
+
 /// How a finished flush or merge changes an index.
 pub(crate) struct Delta {
     /// What goes into the MANIFEST.
     pub(crate) changes: Vec<Change>,
     /// The newest version with the change.
-    pub(crate) install: Box<dyn Fn(&dyn Index) -> Arc<dyn Index> + Send>,
+    pub(crate) install: Install,
     /// Retires the replaced files; called after the edit is durable.
     pub(crate) retire: Box<dyn FnOnce(&Files) + Send>,
     /// Removes the new files, if the delta cannot be installed.

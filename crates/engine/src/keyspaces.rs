@@ -19,8 +19,7 @@ fn check_name(name: &str) -> Result<()> {
         return Err(Error::invalid("the keyspace name is empty; names have 1 to 255 bytes"));
     }
     if len > KEYSPACE_NAME_LEN_MAX {
-        let message =
-            format!("the keyspace name has {len} bytes, at most {KEYSPACE_NAME_LEN_MAX}");
+        let message = format!("the keyspace name has {len} bytes, at most {KEYSPACE_NAME_LEN_MAX}");
         return Err(Error::invalid(message));
     }
     if name.starts_with(RESERVED_PREFIX) {

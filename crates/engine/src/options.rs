@@ -314,9 +314,7 @@ impl WriteOptions {
 
     pub(crate) fn validate(&self) -> Result<()> {
         if self.durable && self.disable_wal {
-            return Err(Error::invalid(
-                "write options disable_wal and durable exclude each other",
-            ));
+            return Err(Error::invalid("write options disable_wal and durable exclude each other"));
         }
         Ok(())
     }

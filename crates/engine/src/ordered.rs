@@ -65,11 +65,7 @@ impl Index for Levels {
         Shape { levels: levels.collect(), entries }
     }
 
-    fn check(
-        &self,
-        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
-        report: &mut dyn FnMut(Error),
-    ) {
+    fn check(&self, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>, report: &mut dyn FnMut(Error)) {
         for table in self.tables() {
             if let Err(error) = check_table(&table.table, visit) {
                 report(error);
@@ -88,10 +84,7 @@ impl Index for Levels {
     }
 }
 
-fn check_table(
-    table: &Arc<Table>,
-    visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
-) -> Result<()> {
+fn check_table(table: &Arc<Table>, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
     table.check()?;
     let mut cursor = table.cursor();
     cursor.seek_first()?;

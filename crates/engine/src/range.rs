@@ -211,7 +211,11 @@ impl Open {
             }
             let expired = entry.expiry != 0 && is_expired(entry.expiry, self.state.now_ms());
             if entry.value == sstable::Value::Tombstone || expired {
-                if forward { cursor.next()? } else { cursor.prev()? }
+                if forward {
+                    cursor.next()?
+                } else {
+                    cursor.prev()?
+                }
                 continue;
             }
             let key = Key::new(entry.key);

@@ -193,15 +193,16 @@ fn replay(files: &Files, catalog: &Catalog, report: &mut RecoveryReport) -> Resu
         ids: files.segment_ids.clone(),
         seq_floor: catalog.flushed_seq,
     };
-    let opened = Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {
-        if record.seq <= catalog.flushed_seq {
-            return Ok(());
-        }
-        batches += 1;
-        let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
-        let path = files.fs.path().join(name.to_string());
-        replay_batch(files, &memtables, record.address, &path, record.payload)
-    });
+    let opened =
+        Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {
+            if record.seq <= catalog.flushed_seq {
+                return Ok(());
+            }
+            batches += 1;
+            let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
+            let path = files.fs.path().join(name.to_string());
+            replay_batch(files, &memtables, record.address, &path, record.payload)
+        });
     let (log, recovered) = opened.map_err(Error::named_file)?;
     report.batches = batches;
     report.cut = recovered.cut.map(|(at, bytes)| {

@@ -35,8 +35,7 @@ fn read_record<R>(
         }
     };
     let bytes = segment.bytes(address.offset, left.min(len_max))?;
-    let (record, _) =
-        record::decode(db_id, address, segment.path(), address.offset, &bytes)?;
+    let (record, _) = record::decode(db_id, address, segment.path(), address.offset, &bytes)?;
     read(record, &bytes)
 }
 

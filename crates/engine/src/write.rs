@@ -258,7 +258,8 @@ fn make_room(state: &State) -> Result<()> {
     }
     loop {
         let view = state.view();
-        let stalled = view.keyspaces.iter().find(|keyspace| keyspace.index.is_stalled(&state.files));
+        let stalled =
+            view.keyspaces.iter().find(|keyspace| keyspace.index.is_stalled(&state.files));
         let Some(keyspace) = stalled.map(|keyspace| keyspace.id) else { return Ok(()) };
         merge::merge_keyspace(state, keyspace)?;
     }

@@ -179,7 +179,12 @@ fn row_045_a_failing_read_fails_the_merge_or_changes_nothing() {
         let now_ms = files.env.clock.wall_ms();
         let (levels, model) = random_shape(&mut Random::new(5), &files, &keys(40));
         // Opened anew, so that every page is read and verified again.
-        let records: Vec<_> = levels.levels[0].iter().rev().chain(levels.levels[1..].iter().flat_map(|level| level.iter())).map(|table| table.record.clone()).collect();
+        let records: Vec<_> = levels.levels[0]
+            .iter()
+            .rev()
+            .chain(levels.levels[1..].iter().flat_map(|level| level.iter()))
+            .map(|table| table.record.clone())
+            .collect();
         let levels = Levels::open(&files, &records).expect("a healthy disk");
         let at = At::Kind(CallKind::Read, disk.calls_of(CallKind::Read) + nth);
         let what = if nth % 2 == 0 { What::Io } else { What::Short(1) };

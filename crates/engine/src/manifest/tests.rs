@@ -70,13 +70,8 @@ fn bytes_of(fs: &Arc<dyn Fs>, number: u64) -> Vec<u8> {
 
 #[test]
 fn bytes_are_as_documented() {
-    let first = Catalog {
-        db_id: 0x5eed,
-        next_file: 1,
-        next_segment: 1,
-        next_keyspace: 1,
-        ..example()
-    };
+    let first =
+        Catalog { db_id: 0x5eed, next_file: 1, next_segment: 1, next_keyspace: 1, ..example() };
     let first = Catalog {
         keyspaces: first.keyspaces.into_iter().take(1).collect(),
         segments: BTreeMap::new(),

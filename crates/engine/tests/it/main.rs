@@ -1,0 +1,16 @@
+//! The engine as its users see it: on a simulated disk that crashes, fails and fills up, and on a
+//! real one.
+
+mod world;
+mod script;
+mod model;
+mod bad_input;
+mod writes;
+mod values;
+mod crashes;
+mod faults;
+mod snapshots;
+mod expiry;
+mod quarantine;
+mod damage;
+mod threads;
