@@ -1,1 +1,19 @@
-//! Sorted, versioned entries in memory; no I/O.
+#![doc = include_str!("../README.md")]
+
+// Bottom first: a module may use only those above it.
+mod entry;
+mod arena;
+mod records;
+mod point;
+mod leaf;
+mod inner;
+mod ordered;
+mod table;
+mod window;
+mod cursor;
+mod scan;
+
+pub use cursor::Cursor;
+pub use entry::{Entry, KEY_LEN_MAX, Kind, Order, VALUE_LEN_MAX};
+pub use scan::Scan;
+pub use table::Memtable;
