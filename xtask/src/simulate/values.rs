@@ -129,7 +129,7 @@ pub(super) fn print_tables(keys: u32, seed: u64) {
         values.iter().map(|&value| (format!("{value:.2}"), with(value))).collect()
     };
     let totals = set(&[0.20, 0.25, 0.30, 0.35], &|total| Policy { total, ..CHOSEN });
-    sweep("Total-garbage bound", &[uniform, zipfian], &totals);
+    sweep("Total-garbage bound", &[uniform, zipfian, mixed], &totals);
     let promote =
         set(&[0.3, 0.5, 0.6, 0.7, 0.8, 0.9], &|promote_min| Policy { promote_min, ..CHOSEN });
     sweep("`promote_min`", &[zipfian, inline, mixed], &promote);
