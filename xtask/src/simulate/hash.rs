@@ -19,9 +19,9 @@ const RUNS_MAX: usize = 8;
 enum Runs {
     /// `fan_in` runs of a level are merged to one of the next, as often as eight runs allow.
     Tiered { fan_in: usize },
-    /// The binomial policy (Mathieu, Staelin, Young, Yousefi: "Bigtable merge compaction", 2014):
-    /// a run may be rewritten as often as the run below it was, which bounds rewrites for a given
-    /// number of runs.
+    /// After the binomial policy (Mathieu, Staelin, Young, Yousefi: "Bigtable merge compaction",
+    /// 2014): a run may be rewritten as often as the run below it was, which bounds the rewrites for
+    /// a given number of runs.
     Binomial,
 }
 
