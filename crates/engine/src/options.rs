@@ -78,7 +78,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             sealed_max: 2,
             inline_max: 512,
-            promote_min: 0.70,
+            promote_min: 0.50,
             bloom_bits_per_key: 10,
             table_bytes: 64 << 20,
             level0_files: 4,
@@ -146,7 +146,7 @@ impl Options {
     }
 
     /// Share of a log segment that must be live separated values for it to become a value
-    /// segment as it is; below, the values are copied. Default 0.70, 0 to 1.
+    /// segment as it is; below, the values are copied. Default 0.50 (decision 0003), 0 to 1.
     pub fn promote_min(mut self, share: f64) -> Options {
         self.promote_min = share;
         self
