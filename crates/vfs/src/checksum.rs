@@ -1,5 +1,8 @@
 //! CRC-32 (IEEE) seeded with where the bytes belong, so that right bytes in a wrong place fail.
 
+#[cfg(test)]
+mod tests;
+
 /// A running checksum over some bytes and the place they belong to.
 ///
 /// The seed is mixed from a salt (one per file) and an offset. For fixed bytes two different

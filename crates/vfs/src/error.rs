@@ -1,5 +1,8 @@
 //! What can go wrong below a record, always with the path and, where bytes are concerned, the offset.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Files, directories, mappings, checksummed little-endian fields: everything below a record.
 //!
-//! Two file systems stand behind the same traits: [`StdFs`], the real disk, and `SimFs`, a disk
+//! Two file systems stand behind the same traits: [`StdFs`], the real disk, and [`SimFs`], a disk
 //! that forgets what was not synced. Time, randomness and threads come in through [`Env`].
 
 pub mod error;
@@ -32,3 +32,8 @@ pub use crate::sim::{SimDisk, SimFs};
 pub use crate::sim_env::{SimClock, SimEnv, SimRng, SimSpawner};
 pub use crate::std_fs::StdFs;
 pub use crate::system_env::{SystemClock, SystemRng, ThreadSpawner};
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

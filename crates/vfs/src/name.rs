@@ -6,6 +6,9 @@
 //! kind := 1 to 8 lowercase letters
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// What a file is: the extension of its name.

@@ -1,5 +1,8 @@
 //! The small seeded generator behind simulations and random tests.
 
+#[cfg(test)]
+mod tests;
+
 /// SplitMix64 (Steele, Lea, Flood 2014): equal seeds give equal numbers, on every machine.
 ///
 /// ```

@@ -16,6 +16,7 @@ mod file;
 mod lock;
 mod map;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests plant files behind the back of vfs")]
 mod tests;
 
 use std::any::Any;
@@ -236,6 +237,8 @@ impl Fs for StdFs {
                 Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS => {
                     Error::invalid("the file system cannot link there", to.at(to_name))
                 }
+                // The file was there a moment ago: the other directory was removed.
+                Errno::NOENT => Error::NotFound { path: to.at(to_name) },
                 _ => refused("link", self.at(from), errno),
             })
     }

@@ -299,6 +299,9 @@ impl Fs for SimFs {
         let key = Key::Other(LOCK.into());
         let ino = match inner.look_up(self.handle.ino, &key) {
             Some(ino) => ino,
+            None if inner.state.dir(self.handle.ino).removed => {
+                return Err(Error::NotFound { path });
+            }
             None => {
                 let ino = inner.create(Node::File(FileNode::default()));
                 self.change(&mut inner, DirChange::Link { key: key.clone(), ino });

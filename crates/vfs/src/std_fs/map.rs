@@ -66,6 +66,26 @@ impl StdAppendMap {
         })
     }
 
+    /// A mapping whose syncs go to another descriptor.
+    #[cfg(test)]
+    pub(super) fn broken(
+        path: PathBuf,
+        fd: &OwnedFd,
+        sync: OwnedFd,
+        from: u64,
+        len: usize,
+    ) -> StdAppendMap {
+        let fd = fd.try_clone().expect("a descriptor");
+        let map = StdAppendMap::new(path, fd, from, len).expect("mapped");
+        StdAppendMap { fd: sync, ..map }
+    }
+
+    /// As if another thread were in [`AppendMap::append`].
+    #[cfg(test)]
+    pub(super) fn pretend_to_append(&self) {
+        self.appending.store(true, Ordering::Release);
+    }
+
     fn require_sound(&self) -> Result<()> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Error::Poisoned { path: self.path.clone() });
