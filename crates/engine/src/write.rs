@@ -114,13 +114,7 @@ fn stage(
     now_ms: u64,
     options: &WriteOptions,
 ) -> Result<Placed> {
-    let mut commit = commit_with_room(state)?;
-    for op in ops {
-        if find(&commit, op.keyspace).is_none() {
-            let message = format!("keyspace number {} was dropped", op.keyspace);
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
-    }
+    let mut commit = commit_with_room(state, ops)?;
     let seq = commit.last_seq + 1;
     if seq > record::SEQ_MAX {
         return Err(Error::invalid("the database has used up its sequence numbers"));
@@ -220,14 +214,16 @@ fn insert(
 }
 
 /// The commit lock, with room in the active generation. Waits for flushes and merges if it must:
-/// a write is delayed, never failed, for want of memory.
-fn commit_with_room(state: &State) -> Result<MutexGuard<'_, Commit>> {
+/// a write is delayed, never failed, for want of memory. A write to a keyspace that is not there
+/// is refused before it seals anything.
+fn commit_with_room<'a>(state: &'a State, ops: &[Op<'_>]) -> Result<MutexGuard<'a, Commit>> {
     loop {
         if state.is_pressed() {
             make_room(state)?;
         }
         let mut commit = state.commit.lock();
         state.check_writable()?;
+        require_keyspaces(&commit, ops)?;
         if !is_full(state, &commit) {
             return Ok(commit);
         }
@@ -236,6 +232,16 @@ fn commit_with_room(state: &State) -> Result<MutexGuard<'_, Commit>> {
             return Ok(commit);
         }
     }
+}
+
+fn require_keyspaces(commit: &Commit, ops: &[Op<'_>]) -> Result<()> {
+    for op in ops {
+        if find(commit, op.keyspace).is_none() {
+            let message = format!("keyspace number {} was dropped", op.keyspace);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+    }
+    Ok(())
 }
 
 fn is_full(state: &State, commit: &Commit) -> bool {

@@ -188,7 +188,7 @@ fn a_manifest_reads_back_with_every_committed_edit() {
     manifest.commit(vec![created]).expect("a healthy disk");
     let found = loaded(&disk).expect("it is whole").expect("it is there");
     assert_eq!(found.catalog, *manifest.catalog());
-    assert_eq!((found.number, found.torn), (4, false));
+    assert!(!found.torn);
 }
 
 #[test]
@@ -215,8 +215,11 @@ fn an_unknown_format_version_is_refused_by_name_and_nothing_is_changed() {
 #[test]
 fn row_029_an_unfinished_switch_falls_back_to_the_file_before_it() {
     let disk = SimDisk::new(1);
-    drop(start(&disk, 1, example(), &[]));
+    // In truth both say the same; here they differ, to see which one was read.
+    let first = Catalog { flushed_seq: 250, ..example() };
+    drop(start(&disk, 1, first.clone(), &[]));
     drop(start(&disk, 2, example(), &[]));
+    assert_eq!(loaded(&disk).expect("both are whole").expect("it is there").catalog, example());
     let fs = disk.root();
     let whole = bytes_of(&fs, 2);
     for len in 0..whole.len() {
@@ -225,7 +228,7 @@ fn row_029_an_unfinished_switch_falls_back_to_the_file_before_it() {
         let file = fs.create_new(name).expect("it is gone");
         write_all_at(&*file, &whole[..len], 0).expect("a healthy disk");
         let found = loaded(&disk).expect("its predecessor is whole").expect("it is there");
-        assert_eq!((found.catalog, found.number), (example(), 1), "cut at {len}");
+        assert_eq!(found.catalog, first, "cut at {len}");
     }
 }
 
