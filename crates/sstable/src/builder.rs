@@ -73,7 +73,7 @@ pub struct Built {
 /// # fn main() -> vfs::Result<()> {
 /// # let dir = tempfile::tempdir().expect("a scratch directory");
 /// use sstable::{Builder, BuilderOptions, Entry, FileId, Value};
-/// use vfs::{Fs, Kind, Name};
+/// use vfs::{Kind, Name};
 ///
 /// let fs = vfs::StdFs::open(dir.path())?;
 /// let file = fs.create_new(Name::new(Kind::new("tbl"), 1))?;
@@ -390,3 +390,6 @@ impl Builder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,14 +60,13 @@ impl Keys {
         (self.prefix_len, self.tails_len) = (prefix_len, tails_len);
     }
 
-    fn encode_heads(&self, out: &mut Vec<u8>) {
+    /// The prefix, padded to a multiple of 8, and the heads.
+    fn encode_prefix_and_heads(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.prefix_len]);
+        out.resize(out.len() + self.prefix_len.next_multiple_of(8) - self.prefix_len, 0);
         for index in 0..self.len() {
             out.extend_from_slice(&head_of(&self.key(index)[self.prefix_len..]).to_le_bytes());
         }
-    }
-
-    fn prefix(&self) -> &[u8] {
-        &self.bytes[..self.prefix_len]
     }
 
     /// A key's suffix length, and the part of the suffix behind its head.
@@ -127,12 +126,12 @@ impl LeafFill {
     /// Bytes of the node, were it written now.
     pub(crate) fn len(&self) -> usize {
         let keys = self.keys.len();
-        self.len_with(keys, self.keys.prefix_len + self.keys.tails_len, 0)
+        self.len_with(keys, (self.keys.prefix_len, self.keys.tails_len), 0)
     }
 
-    fn len_with(&self, keys: usize, key_bytes: usize, more: usize) -> usize {
+    fn len_with(&self, keys: usize, (prefix, tails): (usize, usize), more: usize) -> usize {
         let fixed = NODE_HEADER_LEN + keys * (HEAD_LEN + 2 + 3) + 2;
-        fixed + key_bytes + self.expiring * 8 + self.values.len() + more
+        fixed + prefix.next_multiple_of(8) + tails + self.expiring * 8 + self.values.len() + more
     }
 
     /// Takes an entry, whose key is above all before, or answers that it does not fit: then the
@@ -150,7 +149,7 @@ impl LeafFill {
         let grown = self.keys.grown(entry.key);
         let keys = self.keys.len() + 1;
         let more = value.len() + if entry.expiry == 0 { 0 } else { 8 };
-        let span = span_of(self.len_with(keys, grown.0 + grown.1, more), keys + 1);
+        let span = span_of(self.len_with(keys, grown, more), keys + 1);
         if span > self.span && !self.is_empty() {
             let sparse = self.len() * 4 < self.span * PAGE_LEN * 3;
             if !sparse || span > LEAF_SPAN_MAX {
@@ -183,11 +182,9 @@ impl LeafFill {
         };
         out.reserve(span * PAGE_LEN);
         encode_node_header(&header, out);
-        self.keys.encode_heads(out);
+        self.keys.encode_prefix_and_heads(out);
         let slots_at = out.len();
         out.resize(slots_at + (keys + 1) * if span < WIDE_SPAN { 2 } else { 4 }, 0);
-        let prefix_at = out.len();
-        out.extend_from_slice(self.keys.prefix());
         let records_at = out.len() - start;
         let mut value_at = 0;
         for (index, held) in self.held.iter().enumerate() {
@@ -202,7 +199,7 @@ impl LeafFill {
             value_at = held.value_end;
         }
         let slots = self.slots(records_at);
-        encode_slots(&mut out[slots_at..prefix_at], span, slots);
+        encode_slots(&mut out[slots_at..start + records_at], span, slots);
         assert!(out.len() - start <= span * PAGE_LEN, "the length was known before");
         out.resize(start + span * PAGE_LEN, 0);
         self.clear();
@@ -249,7 +246,7 @@ impl InnerFill {
         NODE_HEADER_LEN
             + keys * (HEAD_LEN + 2)
             + children * (CHILD_LEN + 2)
-            + prefix_len
+            + prefix_len.next_multiple_of(8)
             + tails_len
     }
 
@@ -289,14 +286,12 @@ impl InnerFill {
         };
         out.reserve(span * PAGE_LEN);
         encode_node_header(&header, out);
-        self.separators.encode_heads(out);
+        self.separators.encode_prefix_and_heads(out);
         for child in &self.children {
             out.extend_from_slice(&child.to_le_bytes());
         }
         let slots_at = out.len();
         out.resize(slots_at + children * if span < WIDE_SPAN { 2 } else { 4 }, 0);
-        let prefix_at = out.len();
-        out.extend_from_slice(self.separators.prefix());
         let records_at = out.len() - start;
         for index in 0..keys {
             let (suffix_len, tail) = self.separators.suffix(index);
@@ -309,7 +304,7 @@ impl InnerFill {
             at
         });
         let slots = std::iter::once(records_at).chain(ends);
-        encode_slots(&mut out[slots_at..prefix_at], span, slots);
+        encode_slots(&mut out[slots_at..start + records_at], span, slots);
         assert!(out.len() - start <= span * PAGE_LEN, "the length was known before");
         out.resize(start + span * PAGE_LEN, 0);
         self.separators.clear();

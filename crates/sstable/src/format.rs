@@ -23,17 +23,17 @@
 //!         16 prev       u32   page of the leaf before, 0 for none
 //!         20 next       u32   page of the leaf behind, 0 for none
 //!         24 zeros      [u8; 8]
-//!         32 heads      [u64; count]       first 8 bytes of each suffix, as a big-endian number
+//!         32 prefix     [u8; prefix_len]   then zeros up to a multiple of 8
+//!            heads      [u64; count]       first 8 bytes of each suffix, as a big-endian number
 //!            slots      [slot; count + 1]  where each record starts; the last is their end
-//!            prefix     [u8; prefix_len]
 //!            records    tag u8, suffix_len u16, [expiry u64,] suffix behind its first 8 bytes, value
 //!            zeros
 //! inner   12 count      u32   children, at least 1                           (page, kind 2)
 //!         16 zeros      [u8; 16]
-//!         32 heads      [u64; count - 1]   of the separators
+//!         32 prefix     [u8; prefix_len]   then zeros up to a multiple of 8
+//!            heads      [u64; count - 1]   of the separators
 //!            children   [u32; count]       page numbers, below the node's own
 //!            slots      [slot; count]
-//!            prefix     [u8; prefix_len]
 //!            records    suffix_len u16, suffix behind its first 8 bytes
 //!            zeros
 //! filter  12 index      u32   0 for the first filter page                    (page, kind 3)
@@ -92,7 +92,7 @@ pub(crate) const BLOCK_LEN: usize = 64;
 pub(crate) const BLOCKS_PER_PAGE: u32 = 63;
 const _: () = assert!(FILTER_HEADER_LEN + BLOCK_LEN * BLOCKS_PER_PAGE as usize == PAGE_LEN);
 const _: () = assert!(SPAN_MAX as usize - 1024 == VALUE_LEN_MAX / PAGE_LEN);
-const _: () = assert!(NODE_HEADER_LEN % HEAD_LEN == 0 && WIDE_SPAN * PAGE_LEN == 1 << 16);
+const _: () = assert!(NODE_HEADER_LEN.is_multiple_of(HEAD_LEN) && WIDE_SPAN * PAGE_LEN == 1 << 16);
 
 /// What a page is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,7 +158,7 @@ pub(crate) fn begin_page(kind: PageKind, level: u8, prefix_len: u16, span: u32) 
 
 /// Puts the crc of `page`, which starts at page number `number`, into its place and returns it.
 pub(crate) fn seal_page(file_salt: u64, number: u32, page: &mut [u8]) -> u32 {
-    assert!(!page.is_empty() && page.len() % PAGE_LEN == 0, "whole pages are sealed");
+    assert!(!page.is_empty() && page.len().is_multiple_of(PAGE_LEN), "whole pages are sealed");
     let (field, rest) = page.split_first_chunk_mut::<4>().expect("a page has four bytes");
     let crc = Checksum::of(file_salt, page_offset(number), rest);
     *field = crc.to_le_bytes();
@@ -185,6 +185,7 @@ pub(crate) fn verify_page(path: &Path, file_salt: u64, number: u32, page: &[u8])
 }
 
 /// Where a page starts in the file.
+#[inline]
 pub(crate) fn page_offset(number: u32) -> u64 {
     u64::from(number) * PAGE_BYTES
 }
@@ -211,6 +212,7 @@ pub(crate) fn encode_node_header(node: &NodeHeader, out: &mut Vec<u8>) {
 pub(crate) const NEXT_AT: usize = 20;
 
 /// The header of the node at page `number`. `level` is what its parent says.
+#[inline]
 pub(crate) fn decode_node_header(
     path: &Path,
     number: u32,
@@ -250,6 +252,7 @@ pub(crate) fn decode_node_header(
 }
 
 /// The pages a page claims to fill; the caller checks them against the file.
+#[inline]
 pub(crate) fn decode_span(page: &[u8]) -> Option<u32> {
     u32_at(page, 8)
 }
@@ -453,15 +456,18 @@ pub(crate) fn decode_footer(path: &Path, number: u32, page: &[u8]) -> Result<Foo
     Ok(footer)
 }
 
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|field| u16::from_le_bytes(*field))
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field))
 }
 
 /// The first eight bytes of a suffix as a number that orders as they do; zeros behind a short one.
+#[inline]
 pub(crate) fn head_of(suffix: &[u8]) -> u64 {
     let bytes = match suffix.first_chunk::<HEAD_LEN>() {
         Some(bytes) => *bytes,
@@ -475,6 +481,7 @@ pub(crate) fn head_of(suffix: &[u8]) -> u64 {
 }
 
 /// The bytes [`head_of`] was made from.
+#[inline]
 pub(crate) fn head_bytes(head: u64) -> [u8; HEAD_LEN] {
     head.swap_bytes().to_le_bytes()
 }

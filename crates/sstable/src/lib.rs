@@ -35,3 +35,7 @@ pub use crate::entry::{
 pub use crate::filter::{KeyHash, key_hash};
 pub use crate::merge::Merge;
 pub use crate::table::{Expect, Props, ReadMode, Table};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -31,7 +31,7 @@ enum Direction {
 /// # fn main() -> vfs::Result<()> {
 /// # let dir = tempfile::tempdir().expect("a scratch directory");
 /// # use sstable::{Builder, BuilderOptions, Entry, FileId, ReadMode, Table, Value};
-/// # use vfs::{Fs, Kind, Name};
+/// # use vfs::{Kind, Name};
 /// # let fs = vfs::StdFs::open(dir.path())?;
 /// # let build = |id: u64, key: &[u8], value: &[u8]| {
 /// #     let name = Name::new(Kind::new("tbl"), id);

@@ -32,10 +32,11 @@ pub(crate) struct Layout {
     pub(crate) next: u32,
     /// Keys in it: entries of a leaf, separators of an inner node.
     pub(crate) keys: u32,
+    prefix_len: u32,
+    heads_at: u32,
     /// Where the children of an inner node, or else the slots, start.
     heads_end: u32,
     slots_at: u32,
-    prefix_at: u32,
     records_at: u32,
 }
 
@@ -70,16 +71,17 @@ struct Record<'a> {
 
 impl<'a> Node<'a> {
     /// A node whose checksum holds: finds its parts.
+    #[inline]
     pub(crate) fn parse(path: &'a Path, page: u32, level: u8, bytes: &'a [u8]) -> Result<Node<'a>> {
         let header = decode_node_header(path, page, level, bytes)?;
         let keys = if level == 0 { header.count } else { header.count - 1 };
         let wide = bytes.len() >= WIDE_SPAN * PAGE_LEN;
         let slot_len = if wide { 4 } else { 2 };
         let (keys_len, count_len) = (u64::from(keys), u64::from(header.count));
-        let heads_end = NODE_HEADER_LEN as u64 + keys_len * HEAD_LEN as u64;
+        let heads_at = NODE_HEADER_LEN as u64 + u64::from(header.prefix_len).next_multiple_of(8);
+        let heads_end = heads_at + keys_len * HEAD_LEN as u64;
         let slots_at = heads_end + if level == 0 { 0 } else { count_len * CHILD_LEN as u64 };
-        let prefix_at = slots_at + (keys_len + 1) * slot_len;
-        let records_at = prefix_at + u64::from(header.prefix_len);
+        let records_at = slots_at + (keys_len + 1) * slot_len;
         if records_at > bytes.len() as u64 {
             let len = bytes.len() as u64;
             return Err(Error::corrupt(
@@ -98,15 +100,17 @@ impl<'a> Node<'a> {
             prev: header.prev,
             next: header.next,
             keys,
+            prefix_len: header.prefix_len.into(),
+            heads_at: fit(heads_at),
             heads_end: fit(heads_end),
             slots_at: fit(slots_at),
-            prefix_at: fit(prefix_at),
             records_at: fit(records_at),
         };
         Ok(Node { path, bytes, layout })
     }
 
     /// The node whose bytes were parsed before.
+    #[inline]
     pub(crate) fn resume(path: &'a Path, bytes: &'a [u8], layout: Layout) -> Node<'a> {
         Node { path, bytes, layout }
     }
@@ -117,20 +121,24 @@ impl<'a> Node<'a> {
         Error::corrupt(what, self.path, offset, expected, found)
     }
 
+    #[inline]
     fn heads(&self) -> &'a [[u8; HEAD_LEN]] {
-        let range = NODE_HEADER_LEN..self.layout.heads_end as usize;
+        let range = self.layout.heads_at as usize..self.layout.heads_end as usize;
         self.bytes.get(range).unwrap_or(&[]).as_chunks().0
     }
 
+    #[inline]
     fn head(&self, index: usize) -> u64 {
         self.heads().get(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
+    #[inline]
     pub(crate) fn prefix(&self) -> &'a [u8] {
-        let range = self.layout.prefix_at as usize..self.layout.records_at as usize;
-        self.bytes.get(range).unwrap_or(&[])
+        let end = NODE_HEADER_LEN + self.layout.prefix_len as usize;
+        self.bytes.get(NODE_HEADER_LEN..end).unwrap_or(&[])
     }
 
+    #[inline]
     fn slot(&self, index: usize) -> Option<usize> {
         let at = self.layout.slots_at as usize;
         if self.bytes.len() >= WIDE_SPAN * PAGE_LEN {
@@ -141,6 +149,7 @@ impl<'a> Node<'a> {
     }
 
     /// Where record `index` starts and ends.
+    #[inline]
     fn bounds(&self, index: usize) -> Result<(usize, usize)> {
         let (Some(start), Some(end)) = (self.slot(index), self.slot(index + 1)) else {
             return Err(self.corrupt("record", 0, self.layout.keys.into(), index as u64));
@@ -151,6 +160,7 @@ impl<'a> Node<'a> {
         Ok((start, end))
     }
 
+    #[inline]
     fn record(&self, index: usize) -> Result<Record<'a>> {
         let (start, end) = self.bounds(index)?;
         let bytes = self.bytes.get(start..end).unwrap_or(&[]);
@@ -163,7 +173,7 @@ impl<'a> Node<'a> {
             let (wanted, found) = (tail_len as u64, rest.len() as u64);
             return Err(self.corrupt("length of a key", start, wanted, found));
         };
-        let key_len = self.prefix().len() + usize::from(record.suffix_len);
+        let key_len = self.layout.prefix_len as usize + usize::from(record.suffix_len);
         if key_len == 0 || key_len > KEY_LEN_MAX {
             let max = KEY_LEN_MAX as u64;
             return Err(self.corrupt("length of a key", start, max, key_len as u64));
@@ -175,6 +185,7 @@ impl<'a> Node<'a> {
     }
 
     /// The first key that is not below `key`, and whether it equals it. `keys` if all are below.
+    #[inline]
     pub(crate) fn lower_bound(&self, key: &[u8]) -> Result<(usize, bool)> {
         let (prefix, keys) = (self.prefix(), self.layout.keys as usize);
         let suffix = match key.strip_prefix(prefix) {
@@ -213,6 +224,7 @@ impl<'a> Node<'a> {
     }
 
     /// Which child may hold `key`.
+    #[inline]
     pub(crate) fn child_index(&self, key: &[u8]) -> Result<usize> {
         let (index, equal) = self.lower_bound(key)?;
         Ok(index + usize::from(equal))
@@ -224,6 +236,7 @@ impl<'a> Node<'a> {
     }
 
     /// The page of a child, which is below this node's own page.
+    #[inline]
     pub(crate) fn child(&self, index: usize) -> Result<u32> {
         let at = self.layout.heads_end as usize + index * CHILD_LEN;
         let page = if index < self.child_count() { u32_at(self.bytes, at) } else { None };
@@ -237,6 +250,7 @@ impl<'a> Node<'a> {
     }
 
     /// Puts the suffix of key `index` behind the prefix already in `key`.
+    #[inline]
     fn push_suffix(&self, index: usize, record: &Record<'_>, key: &mut Vec<u8>) {
         let head = head_bytes(self.head(index));
         let head_len = usize::from(record.suffix_len).min(HEAD_LEN);
@@ -266,11 +280,12 @@ impl<'a> Node<'a> {
     pub(crate) fn read_entry(&self, index: usize, key: &mut Vec<u8>) -> Result<(Held, u64)> {
         let record = self.record(index)?;
         let held = self.held_by(&record)?;
-        key.truncate(self.prefix().len());
+        key.truncate(self.layout.prefix_len as usize);
         self.push_suffix(index, &record, key);
         Ok((held, record.expiry))
     }
 
+    #[inline]
     fn held_by(&self, record: &Record<'_>) -> Result<Held> {
         let (at, end) = (record.value_at, record.end);
         let len = end - at;
@@ -289,6 +304,10 @@ impl<'a> Node<'a> {
     /// What only a check has time for: records lie back to back, expiries and short heads are as
     /// they are written, nothing stands behind the last record.
     pub(crate) fn check(&self) -> Result<()> {
+        let padding = NODE_HEADER_LEN + self.prefix().len()..self.layout.heads_at as usize;
+        if self.bytes.get(padding.clone()).unwrap_or(&[]).iter().any(|byte| *byte != 0) {
+            return Err(self.corrupt("padding of a prefix", padding.start, 0, 1));
+        }
         let mut end = self.layout.records_at as usize;
         for index in 0..self.layout.keys as usize {
             let (start, record) = (self.bounds(index)?.0, self.record(index)?);
@@ -319,6 +338,7 @@ impl<'a> Node<'a> {
 }
 
 /// How many of the ascending heads are below `head`. Of heads in any other order, some number.
+#[inline]
 fn count_below(heads: &[[u8; HEAD_LEN]], head: u64) -> usize {
     let below = |bytes: &[u8; HEAD_LEN]| usize::from(u64::from_le_bytes(*bytes) < head);
     let (groups, _) = heads.as_chunks::<GROUP>();
@@ -328,6 +348,7 @@ fn count_below(heads: &[[u8; HEAD_LEN]], head: u64) -> usize {
     whole * GROUP + in_group
 }
 
+#[inline]
 fn leaf_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let ([tag, l0, l1], mut rest) = bytes.split_first_chunk::<3>()?;
     let mut expiry = 0;
@@ -339,6 +360,7 @@ fn leaf_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some((Record { tag: *tag, suffix_len, expiry, tail: &[], value_at: 0, end: 0 }, rest))
 }
 
+#[inline]
 fn inner_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let (field, rest) = bytes.split_first_chunk::<2>()?;
     let suffix_len = u16::from_le_bytes(*field);

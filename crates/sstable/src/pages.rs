@@ -40,16 +40,17 @@ pub(crate) enum Source {
 /// Bytes of one or more consecutive pages.
 #[derive(Debug)]
 pub(crate) enum Pages<'a> {
-    Mapped { whole: &'a Bytes, range: Range<usize> },
+    Mapped { whole: &'a Bytes, start: usize, bytes: &'a [u8] },
     Owned(Bytes),
 }
 
 impl Deref for Pages<'_> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
-            Pages::Mapped { whole, range } => whole.get(range.clone()).unwrap_or(&[]),
+            Pages::Mapped { bytes, .. } => bytes,
             Pages::Owned(bytes) => bytes,
         }
     }
@@ -57,12 +58,11 @@ impl Deref for Pages<'_> {
 
 impl Pages<'_> {
     /// Part of the pages, sharing their memory.
+    #[inline]
     pub(crate) fn slice(&self, part: Range<usize>) -> Bytes {
         assert!(part.start <= part.end && part.end <= self.len(), "a part of the pages");
         match self {
-            Pages::Mapped { whole, range } => {
-                whole.slice(range.start + part.start..range.start + part.end)
-            }
+            Pages::Mapped { whole, start, .. } => whole.slice(start + part.start..start + part.end),
             Pages::Owned(bytes) => bytes.slice(part),
         }
     }
@@ -118,6 +118,7 @@ impl PageReader {
 
     /// The node at page `number`, which must end at or before page `end`: that keeps a node below
     /// its parent and a chain of leaves from running in a circle.
+    #[inline]
     pub(crate) fn node(
         &self,
         number: u32,
@@ -128,16 +129,18 @@ impl PageReader {
         match &self.source {
             Source::Mapped(_) => {
                 let first = self.mapped(number, 1)?;
+                touch(&first);
                 let span = self.span(number, end, &first)?;
                 let pages = if span == 1 { first } else { self.mapped(number, span)? };
                 self.verify_mapped(number, &pages, verify)?;
                 Ok(pages)
             }
             Source::Positional(file) => {
-                if inner && verify == Verify::First {
-                    if let Some(bytes) = self.kept.read().nodes.get(&number) {
-                        return Ok(Pages::Owned(bytes.clone()));
-                    }
+                if inner
+                    && verify == Verify::First
+                    && let Some(bytes) = self.kept.read().nodes.get(&number)
+                {
+                    return Ok(Pages::Owned(bytes.clone()));
                 }
                 let mut buffer = vec![0; PAGE_LEN];
                 read_exact_at(&**file, &mut buffer, page_offset(number))?;
@@ -194,17 +197,21 @@ impl PageReader {
         Ok(Bytes::from(buffer))
     }
 
+    #[inline]
     fn mapped(&self, number: u32, span: u32) -> Result<Pages<'_>> {
         let Source::Mapped(whole) = &self.source else { unreachable!("a file is read") };
         let start = number as usize * PAGE_LEN;
-        let range = start..start + span as usize * PAGE_LEN;
-        if range.end > whole.len() {
-            let (wanted, len) = (range.end as u64, whole.len() as u64);
-            return Err(Error::corrupt("end of a page", &self.path, len, wanted, len));
+        let end = start + span as usize * PAGE_LEN;
+        match whole.get(start..end) {
+            Some(bytes) => Ok(Pages::Mapped { whole, start, bytes }),
+            None => {
+                let (end, len) = (end as u64, whole.len() as u64);
+                Err(Error::corrupt("end of a page", &self.path, len, end, len))
+            }
         }
-        Ok(Pages::Mapped { whole, range })
     }
 
+    #[inline]
     fn span(&self, number: u32, end: u32, page: &[u8]) -> Result<u32> {
         let span = decode_span(page).unwrap_or(0);
         let room = end.saturating_sub(number).min(SPAN_MAX);
@@ -221,6 +228,7 @@ impl PageReader {
         Ok(span)
     }
 
+    #[inline]
     fn verify_mapped(&self, number: u32, pages: &[u8], verify: Verify) -> Result<()> {
         let bit = 1 << (number % 64);
         let word = self.seen.get(number as usize / 64);
@@ -243,5 +251,17 @@ impl PageReader {
         {
             kept.len += bytes.len();
         }
+    }
+}
+
+/// Asks for the first lines of a node at once: header, prefix, heads and, in a leaf, slots. Each
+/// would otherwise be waited for after the one before, and half of a look-up is that wait. They are
+/// loads whose results nothing waits for.
+#[inline]
+fn touch(page: &[u8]) {
+    const LINE_LEN: usize = 64;
+    const LINES: usize = 5;
+    for line in page.iter().step_by(LINE_LEN).take(LINES) {
+        std::hint::black_box(*line);
     }
 }

@@ -81,7 +81,7 @@ pub(crate) struct Shape {
 /// # fn main() -> vfs::Result<()> {
 /// # let dir = tempfile::tempdir().expect("a scratch directory");
 /// # use sstable::{Builder, BuilderOptions, Entry, FileId, Value};
-/// # use vfs::{Fs, Kind, Name};
+/// # use vfs::{Kind, Name};
 /// use sstable::{Cursor, FoundValue, ReadMode, Table};
 ///
 /// # let fs = vfs::StdFs::open(dir.path())?;
