@@ -6,7 +6,9 @@
 //! 2. A name (created, linked, renamed or removed) is durable after [`Fs::sync_dir`] returned.
 //! 3. After a failed write or sync a handle is poisoned: every later write and sync of it is
 //!    [`Error::Poisoned`], because the kernel may have dropped the dirty pages and a second sync
-//!    would lie (Rebello et al., ATC 2020). Reads go on.
+//!    would lie (Rebello et al., ATC 2020). Reads go on. An append mapping and the handle it was
+//!    made from share their poison: the kernel reports an error to one of them only. So is a
+//!    directory handle poisoned for [`Fs::sync_dir`], and nothing else, when that fails.
 
 use std::any::Any;
 use std::fmt;

@@ -3,18 +3,18 @@
 //! Two file systems stand behind the same traits: [`StdFs`], the real disk, and [`SimFs`], a disk
 //! that forgets what was not synced. Time, randomness and threads come in through [`Env`].
 
+pub mod random;
+pub mod testing;
 pub mod error;
 pub mod checksum;
 pub mod fields;
 pub mod name;
 pub mod fs;
 pub mod env;
-pub mod random;
 pub mod system_env;
 pub mod sim_env;
 pub mod std_fs;
 pub mod sim;
-pub mod testing;
 
 pub use bytes::Bytes;
 

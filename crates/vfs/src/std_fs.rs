@@ -23,7 +23,7 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
@@ -97,7 +97,13 @@ impl StdFs {
         let mut missing = Vec::new();
         for ancestor in path.ancestors().filter(|a| !a.as_os_str().is_empty()) {
             match retry(|| rustix::fs::stat(ancestor)) {
-                Ok(_) => break,
+                Ok(_) => {
+                    // A process that died right after it made this one may not have synced the
+                    // parent. If it did not make it, the parent may be none of our business, so a
+                    // refusal says nothing.
+                    let _ = StdFs::open(parent(ancestor)).and_then(|fs| fs.sync_dir());
+                    break;
+                }
                 Err(Errno::NOENT) => missing.push(ancestor),
                 Err(errno) => return Err(refused("stat", ancestor, errno)),
             }
@@ -107,11 +113,7 @@ impl StdFs {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(refused("create", directory, errno)),
             }
-            let parent = match directory.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            StdFs::open(parent)?.sync_dir()?;
+            StdFs::open(parent(directory))?.sync_dir()?;
         }
         StdFs::open(path)
     }
@@ -154,29 +156,27 @@ impl StdFs {
             // Space reserved for a file does not pay for the copy that an overwrite makes.
             return Ok(Some(Preallocation::LengthOnly));
         }
-        // The id only has to differ from other probes that run in this directory at this moment.
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = u64::from(std::process::id()) << 32 | NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = Name::new(PROBE, id);
+        let name = Name::new(PROBE, rand::random());
         let file = match self.create_file(name) {
-            Err(Error::Invalid { .. }) => {
-                // A process with our number died while it probed.
-                self.remove(name)?;
-                self.create_file(name)?
-            }
+            Err(Error::NoSpace { .. }) => return Ok(None),
             other => other?,
         };
-        let found = match file.preallocate(0, PROBE_BYTES) {
-            Ok(()) if file.allocated_bytes()? >= PROBE_BYTES => Some(Preallocation::Reserves),
-            Ok(()) => Some(Preallocation::LengthOnly),
-            Err(Error::NoSpace { .. }) => None,
-            Err(error) => {
-                self.remove(name)?;
-                return Err(error);
-            }
-        };
+        let blocks = file.preallocate(0, PROBE_BYTES).and_then(|()| file.allocated_bytes());
         self.remove(name)?;
-        Ok(found)
+        match blocks {
+            Ok(bytes) if bytes >= PROBE_BYTES => Ok(Some(Preallocation::Reserves)),
+            Ok(_) => Ok(Some(Preallocation::LengthOnly)),
+            Err(Error::NoSpace { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

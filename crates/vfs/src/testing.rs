@@ -5,16 +5,13 @@ mod tests;
 
 use std::env;
 
-use crate::env::Rng;
-use crate::system_env::SystemRng;
-
 /// The seed of a random test: from the environment variable `SEED` if that is set, else a new one.
 /// Printed as `SEED=...`, which the test harness shows when the test fails.
 ///
 /// # Panics
 /// If `SEED` is set to something else than a number.
 pub fn seed() -> u64 {
-    let seed = given_seed().unwrap_or_else(|| SystemRng.next_u64());
+    let seed = given_seed().unwrap_or_else(rand::random);
     println!("SEED={seed}");
     seed
 }
@@ -28,7 +25,7 @@ pub fn seeds(count: usize) -> impl Iterator<Item = u64> {
     let given = given_seed();
     let rounds = if given.is_some() { 1 } else { count };
     (0..rounds).map(move |_| {
-        let seed = given.unwrap_or_else(|| SystemRng.next_u64());
+        let seed = given.unwrap_or_else(rand::random);
         println!("SEED={seed}");
         seed
     })

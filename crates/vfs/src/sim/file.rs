@@ -23,12 +23,13 @@ const GARBAGE: u8 = 0xa5;
 pub(super) struct SimFile {
     handle: Handle,
     access: Access,
-    poisoned: AtomicBool,
+    /// Shared with the append mappings made from this handle.
+    poisoned: Arc<AtomicBool>,
 }
 
 impl SimFile {
     pub(super) fn new(handle: Handle, access: Access) -> SimFile {
-        SimFile { handle, access, poisoned: AtomicBool::new(false) }
+        SimFile { handle, access, poisoned: Arc::default() }
     }
 
     fn require_sound(&self) -> Result<()> {
@@ -222,7 +223,7 @@ impl File for SimFile {
             capacity: len,
             end: AtomicU64::new(from),
             appending: AtomicBool::new(false),
-            poisoned: AtomicBool::new(false),
+            poisoned: Arc::clone(&self.poisoned),
             _token: token,
         }))
     }
@@ -249,7 +250,7 @@ struct SimAppendMap {
     end: AtomicU64,
     /// True while a thread appends.
     appending: AtomicBool,
-    poisoned: AtomicBool,
+    poisoned: Arc<AtomicBool>,
     _token: Arc<()>,
 }
 

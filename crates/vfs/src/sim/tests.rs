@@ -3,6 +3,8 @@
 use super::chain::Chain;
 use super::content::{PAGE_LEN, hash_bytes};
 use super::*;
+use crate::fs::{Access, write_all_at};
+use crate::name::{Kind, Name};
 use crate::random::Random;
 use crate::testing::seeds;
 
@@ -95,12 +97,12 @@ fn reservations_merge_and_are_counted_once() {
 fn what_nothing_leads_to_is_forgotten_and_a_few_of_its_bytes_are_kept_as_stale() {
     let disk = SimDisk::new(1);
     let fs = disk.root();
-    let name = |id| crate::Name::new(crate::Kind::new("tbl"), id);
+    let name = |id| Name::new(Kind::new("tbl"), id);
     for id in 0..10 {
         let file = fs.create_new(name(id)).expect("created");
-        crate::write_all_at(&*file, &[7; 10], 0).expect("written");
+        write_all_at(&*file, &[7; 10], 0).expect("written");
     }
-    let held = fs.open(name(9), crate::Access::Read).expect("opened");
+    let held = fs.open(name(9), Access::Read).expect("opened");
     for id in 0..10 {
         fs.remove(name(id)).expect("removed");
     }

@@ -24,13 +24,13 @@ pub(super) struct StdFile {
     fd: OwnedFd,
     access: Access,
 
-    /// A write or sync of this handle failed.
-    poisoned: AtomicBool,
+    /// A write or sync of this handle or of an append mapping made from it failed.
+    poisoned: Arc<AtomicBool>,
 }
 
 impl StdFile {
     pub(super) fn new(path: PathBuf, fd: OwnedFd, access: Access) -> StdFile {
-        StdFile { path, fd, access, poisoned: AtomicBool::new(false) }
+        StdFile { path, fd, access, poisoned: Arc::default() }
     }
 
     /// Bytes of disk that are taken, as the system counts them.
@@ -172,7 +172,8 @@ impl File for StdFile {
         }
         let failed = |error| Error::io("map", &self.path, error);
         let fd = self.fd.try_clone().map_err(failed)?;
-        let map = StdAppendMap::new(self.path.clone(), fd, from, bytes).map_err(failed)?;
+        let map = StdAppendMap::new(self.path.clone(), fd, from, bytes, Arc::clone(&self.poisoned))
+            .map_err(failed)?;
         Ok(Arc::new(map))
     }
 

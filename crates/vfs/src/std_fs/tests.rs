@@ -167,17 +167,16 @@ fn an_interrupted_call_is_repeated_a_bounded_number_of_times() {
 }
 
 #[test]
-fn a_probe_that_a_crash_left_behind_is_no_obstacle() {
+fn the_probe_finds_reservations_where_blocks_are_counted() {
     let scratch = scratch();
     let fs = StdFs::open(scratch.path()).expect("opened");
-    let pid = u64::from(std::process::id()) << 32;
-    let left: Vec<_> = (0..50).map(|id| Name::new(PROBE, pid | id)).collect();
-    for name in &left {
-        fs.create_new(*name).expect("created");
-    }
-    fs.preallocation().expect("probed");
-    let listed = fs.list().expect("listed").entries.len();
-    assert!(listed >= left.len() - 1, "only the one in the way was replaced");
+    let file = fs.create_new(name(1)).expect("created");
+    file.preallocate(0, PROBE_BYTES).expect("reserved");
+    let stat = std::fs::metadata(file.path()).expect("it is there");
+    let counted = std::os::unix::fs::MetadataExt::blocks(&stat) * 512 >= PROBE_BYTES;
+    let copies = system::copies_on_write(std::fs::File::open(scratch.path()).expect("opened"));
+    let reserves = fs.preallocation().expect("probed") == Preallocation::Reserves;
+    assert_eq!(reserves, counted && !copies);
 }
 
 #[test]
@@ -198,7 +197,7 @@ fn two_appends_at_once_are_our_bug() {
     let path = scratch.path().join("map");
     std::fs::write(&path, [0; 100]).expect("planted");
     let fd = rustix::fs::openat(CWD, &path, OFlags::RDWR, Mode::empty()).expect("opened");
-    let map = map::StdAppendMap::new(path, fd, 0, 100).expect("mapped");
+    let map = map::StdAppendMap::new(path, fd, 0, 100, Arc::default()).expect("mapped");
     map.pretend_to_append();
     let _ = map.append(b"x");
 }

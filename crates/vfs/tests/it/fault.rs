@@ -102,8 +102,22 @@ fn a_failed_sync_poisons_an_append_mapping() {
     assert!(matches!(map.sync(), Err(Error::Io { op: "sync", .. })));
     assert_poisoned(map.sync());
     assert_poisoned(map.append(b"x"));
+    assert_poisoned(file.sync_data());
+    assert_poisoned(write_all_at(&*file, b"x", 0));
     assert_eq!(map.read(0, 10).expect("reads go on"), "lotus root");
     assert_eq!(synced(&disk), b"lotus");
+}
+
+#[test]
+fn a_handle_that_failed_poisons_its_append_mappings() {
+    let (disk, _, file) = disk_with_file();
+    file.preallocate(0, 100).expect("reserved");
+    let map = file.map_append(5, 100).expect("mapped");
+    map.append(b" root").expect("appended");
+    once(&disk, CallKind::Sync, What::Io);
+    assert!(matches!(file.sync_data(), Err(Error::Io { op: "sync", .. })));
+    assert_poisoned(map.sync());
+    assert_poisoned(map.append(b"x"));
 }
 
 #[test]
