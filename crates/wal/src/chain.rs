@@ -196,10 +196,13 @@ fn choose_first(
     let is_root = |c: &Candidate| header_of(c).is_some_and(|header| header.previous.is_none());
     let root = candidates.iter().rposition(is_root);
     let first = root.or(candidates.iter().position(|candidate| candidate.header.is_ok()));
-    // The oldest segment's header was durable before the first byte behind it was written, and
-    // before anything older was removed.
+    // The oldest segment's header was durable before the first byte behind it was written, before
+    // it got a successor, and before anything older was removed.
+    let previous = first.and_then(|first| header_of(&candidates[first])?.previous);
     for candidate in &candidates[..first.unwrap_or(candidates.len())] {
-        if candidate.header.is_err() && (candidate.is_damaged || has_frames(candidate)?) {
+        let is_missed = previous.is_some_and(|previous| previous.id == candidate.id);
+        let was_whole = is_missed || candidate.is_damaged || has_frames(candidate)?;
+        if candidate.header.is_err() && was_whole {
             return Err(header_error(candidate));
         }
     }
@@ -290,8 +293,10 @@ fn end(
         }
         evidence.search(&mut Window::new(&*candidate.file)?, header, HEADER_LEN)?;
     }
-    let stop = body.stop.or_else(|| later.iter().find(|c| c.header.is_err()).map(header_error));
-    let stop = stop.unwrap_or_else(|| {
+    // Without a successor the missing link is to blame rather than the zeros behind the last frame.
+    let has_next = successor(candidates, tip.id).is_some();
+    let missed = later.iter().find(|c| c.header.is_err()).filter(|_| !has_next);
+    let stop = missed.map(header_error).or(body.stop).unwrap_or_else(|| {
         let wanted = evidence.attested.map_or(0, |position| position.offset);
         Error::corrupt("end of log", tip.file.path(), body.end, wanted, body.end)
     });

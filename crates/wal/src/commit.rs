@@ -282,21 +282,12 @@ impl Log {
             range.map(|(_, segment)| Arc::clone(segment)).collect()
         };
         let successor = self.segments.read().range(..).map(|(id, _)| *id).find(|id| upto < *id);
-        for segment in &sealed {
-            let len = segment.sealed_len().expect("a segment before the active one is sealed");
-            let end = Position { segment: segment.id(), offset: len };
-            self.write_to(end)?;
-            self.poison.watch(segment.cut_tail())?;
-            if end <= self.synced.done() {
-                self.poison.watch(segment.sync())?;
-            }
-        }
         match successor {
             Some(segment) => self.sync_to(Position { segment, offset: HEADER_LEN })?,
             None => self.sync()?,
         }
-        sealed.iter().for_each(|segment| segment.settle());
-        Ok(())
+        // Nobody syncs these any more, now that they are durable.
+        sealed.iter().try_for_each(|segment| self.poison.watch(segment.cut()))
     }
 
     /// For a log that owns its directory's segment files: removes every file of its kind with an
@@ -362,11 +353,9 @@ impl Log {
             tail.active().seal(end.offset);
             break (Arc::clone(tail.active()), end);
         };
-        self.write_to(end)?;
-        self.poison.watch(active.cut_tail())?;
         self.sync_to(end)?;
-        active.settle();
         self.sync_sealed(active.id())?;
+        self.poison.watch(active.cut())?;
         Ok(Closed { end: active.meta() })
     }
 }

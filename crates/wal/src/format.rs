@@ -308,7 +308,8 @@ fn decode_checked_header(reader: &mut Reader<'_>) -> Result<SegmentHeader> {
     if id <= previous_id || !lens_fit || !seqs_fit || (none && last_seq != 0) {
         return Err(at_previous.corrupt("previous segment", 0, u64::from(previous_id.0)));
     }
-    if synced.segment >= id {
+    let is_nowhere = synced.segment.0 == 0 && synced.offset != 0;
+    if synced.segment >= id || is_nowhere {
         return Err(at_previous.corrupt("synced position", 0, u64::from(synced.segment.0)));
     }
     let previous = (!none).then_some(Previous { id: previous_id, len, last_seq });

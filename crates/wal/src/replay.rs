@@ -316,6 +316,3 @@ pub fn replay_segment(fs: &Arc<dyn Fs>, name: Name, visit: Visit<'_>) -> Result<
     let is_clean = evidence.ignored_bytes == 0;
     Ok(if is_clean { End::Clean } else { End::Torn { offset: body.end } })
 }
-
-#[cfg(test)]
-mod tests;

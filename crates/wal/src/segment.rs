@@ -5,10 +5,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use vfs::{Access, AppendMap, Bytes, Error, File, Fs, Name, Reader, Result};
 
 use crate::format::{
@@ -45,8 +45,6 @@ pub struct Segment {
     path: PathBuf,
     header: SegmentHeader,
     mode: ReadMode,
-    /// Where a log appends to it, if it does so through a mapping.
-    append: Option<Arc<dyn AppendMap>>,
 
     /// Bytes in place.
     len: AtomicU64,
@@ -55,8 +53,10 @@ pub struct Segment {
     /// The final length, once nothing more will be appended.
     sealed: OnceLock<u64>,
     /// This open wrote it, and it is not yet known to be synced and cut: the file is needed.
-    fresh: AtomicBool,
+    fresh: Mutex<bool>,
     map: OnceLock<Bytes>,
+    /// Where a log appends to it, if it does so through a mapping.
+    append: RwLock<Option<Arc<dyn AppendMap>>>,
     /// `None` once only the mapping is needed.
     file: RwLock<Option<Arc<dyn File>>>,
 }
@@ -111,7 +111,7 @@ impl Segment {
         segment.len.store(meta.len, Ordering::Release);
         segment.first_seq.store(meta.first_seq, Ordering::Relaxed);
         segment.last_seq.store(meta.last_seq, Ordering::Relaxed);
-        segment.fresh.store(false, Ordering::Relaxed);
+        *segment.fresh.lock() = false;
         segment.sealed.set(meta.len).expect("nobody else knows it yet");
         segment
     }
@@ -128,13 +128,13 @@ impl Segment {
             path: file.path().to_path_buf(),
             header,
             mode,
-            append,
             len: AtomicU64::new(0),
             first_seq: AtomicU64::new(0),
             last_seq: AtomicU64::new(last_seq),
             sealed: OnceLock::new(),
-            fresh: AtomicBool::new(true),
+            fresh: Mutex::new(true),
             map: OnceLock::new(),
+            append: RwLock::new(append),
             file: RwLock::new(Some(file)),
         }
     }
@@ -178,12 +178,12 @@ impl Segment {
         if end > valid {
             return Err(Error::corrupt("end of segment", &self.path, offset, end, valid));
         }
-        if let Some(append) = &self.append {
-            return append.read(offset, len);
-        }
         if let Some(map) = self.map.get() {
             let start = usize::try_from(offset).expect("a mapping is shorter than memory");
             return Ok(map.slice(start..start + len));
+        }
+        if let Some(append) = &*self.append.read() {
+            return append.read(offset, len);
         }
         if self.sealed.get() == Some(&valid) && self.mode == ReadMode::Mapped {
             self.map_sealed()?;
@@ -199,23 +199,25 @@ impl Segment {
         FrameIter::new(Arc::clone(self), HEADER_LEN, self.len())
     }
 
-    /// Maps the whole of a sealed segment and lets go of the descriptor.
+    /// Maps the whole of a sealed segment and lets go of the descriptor if nothing else needs it.
     fn map_sealed(&self) -> Result<()> {
-        if self.mode != ReadMode::Mapped || self.map.get().is_some() {
-            return Ok(());
-        }
-        let map = self.file()?.map(self.len())?;
-        assert_eq!(map.len() as u64, self.len(), "a mapping is as long as asked");
-        // Another thread may have been quicker; its mapping is as good.
-        let _ = self.map.set(map);
-        self.let_go_of_file();
+        let fresh = self.fresh.lock();
+        self.map_once()?;
+        self.let_go_of_file(*fresh);
         Ok(())
     }
 
-    /// Closes the descriptor if nothing but a mapping is needed any more.
-    fn let_go_of_file(&self) {
-        let mapped = self.map.get().is_some() || self.append.is_some();
-        if mapped && !self.fresh.load(Ordering::Acquire) {
+    fn map_once(&self) -> Result<()> {
+        if self.mode == ReadMode::Mapped && self.map.get().is_none() {
+            let map = self.file()?.map(self.len())?;
+            assert_eq!(map.len() as u64, self.len(), "a mapping is as long as asked");
+            self.map.set(map).expect("one thread at a time maps");
+        }
+        Ok(())
+    }
+
+    fn let_go_of_file(&self, fresh: bool) {
+        if self.map.get().is_some() && !fresh {
             *self.file.write() = None;
         }
     }
@@ -228,7 +230,7 @@ impl Segment {
     /// Adds bytes at the end and lets readers see them. One caller at a time.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
         let offset = self.len();
-        match &self.append {
+        match &*self.append.read() {
             Some(append) => append.append(bytes)?,
             None => vfs::write_all_at(&*self.file()?, bytes, offset)?,
         }
@@ -257,39 +259,36 @@ impl Segment {
 
     /// Makes all bytes durable that were in place before the call.
     pub(crate) fn sync(&self) -> Result<()> {
-        if let Some(append) = &self.append {
-            return append.sync();
-        }
-        let file = self.file.read().clone();
-        match file {
-            Some(file) => file.sync_data(),
-            // Only what is wholly synced is let go of.
-            None => Ok(()),
+        // Not under the lock: readers need it meanwhile.
+        let append = self.append.read().clone();
+        match append {
+            Some(append) => append.sync(),
+            None => self.file()?.sync_data(),
         }
     }
 
-    /// Cuts what preallocation left behind the end of a sealed segment. Does nothing to one that
-    /// an earlier open wrote.
+    /// Cuts what preallocation left behind the end of a segment that is sealed and synced, durably.
+    /// From now on it is like one that an earlier open wrote, and a second call does nothing.
     ///
-    /// Safe under readers and mappings: bytes behind the valid length were never given to anyone
-    /// and never will be, so nobody touches a page that goes away.
-    pub(crate) fn cut_tail(&self) -> Result<()> {
-        if !self.fresh.load(Ordering::Acquire) {
+    /// Safe under readers that hold bytes of the old mapping: those behind the valid length were
+    /// never given to anyone, and never will be, so nobody touches a page that goes away.
+    pub(crate) fn cut(&self) -> Result<()> {
+        let mut fresh = self.fresh.lock();
+        if !*fresh {
             return Ok(());
         }
         let len = self.sealed_len().expect("only sealed segments are cut");
         assert_eq!(len, self.len(), "everything staged is in place before the cut");
+        self.map_once()?;
+        *self.append.write() = None;
         let file = self.file()?;
         if file.len()? != len {
             file.truncate(len)?;
+            file.sync_data()?;
         }
+        *fresh = false;
+        self.let_go_of_file(*fresh);
         Ok(())
-    }
-
-    /// The segment is sealed, cut and synced: from now on it is like any other one.
-    pub(crate) fn settle(&self) {
-        self.fresh.store(false, Ordering::Release);
-        self.let_go_of_file();
     }
 }
 

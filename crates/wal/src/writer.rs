@@ -150,6 +150,3 @@ impl SegmentWriter {
 
 /// Positions reach this far.
 const LEN_MAX: u64 = (u32::MAX as u64) * crate::position::ALIGN;
-
-#[cfg(test)]
-mod tests;

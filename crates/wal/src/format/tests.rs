@@ -1,1 +1,204 @@
+use std::path::Path;
+
+use vfs::testing::check_dump;
+
 use super::*;
+
+const DOC: &str = include_str!("../../../../docs/formats/wal.md");
+
+fn header() -> SegmentHeader {
+    SegmentHeader {
+        log_id: 0x1122_3344_5566_7788,
+        id: SegmentId(7),
+        role: Role::Log,
+        salt: 0x0102_0304_0506_0708,
+        epoch: 3,
+        previous: Some(Previous { id: SegmentId(5), len: 4104, last_seq: 41 }),
+        recovered: true,
+        synced: Some(Position { segment: SegmentId(5), offset: 4104 }),
+        seq_floor: 44,
+    }
+}
+
+fn decode(id: u32, bytes: &[u8]) -> Result<SegmentHeader> {
+    decode_header(SegmentId(id), &mut Reader::new(Path::new("test"), 0, bytes))
+}
+
+/// A frame as it stands at `offset`.
+fn frame(offset: u64, kind: FrameKind, seq: u64, synced: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(frame_len(payload.len() as u64)).unwrap()];
+    bytes[FRAME_HEADER_BYTES..][..payload.len()].copy_from_slice(payload);
+    seal_frame(header().salt, offset, (kind, seq, synced), payload.len(), &mut bytes);
+    bytes
+}
+
+/// The payload of the frame at `offset`, if every check passes.
+fn read(offset: u64, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut reader = Reader::new(Path::new("test"), offset, bytes);
+    match decode_frame(&header(), &mut reader)? {
+        Decoded::Whole(frame) => {
+            Ok(check_payload(&header(), offset, &frame, &mut reader)?.to_vec())
+        }
+        Decoded::Broken(error) => Err(error),
+    }
+}
+
+/// Gives a forged header the checksum that it needs.
+fn fix_header(bytes: &mut [u8]) {
+    let crc = Checksum::of(HEADER_SALT, 7, &bytes[..88]);
+    bytes[88..92].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn fix_frame(offset: u64, bytes: &mut [u8]) {
+    let crc = Checksum::of(header().salt, offset, &bytes[4..FRAME_HEADER_BYTES]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+}
+
+#[test]
+fn bytes_are_as_documented() {
+    check_dump(DOC, "segment header", &encode_header(&header()));
+    check_dump(DOC, "record frame", &frame(96, FrameKind::Record, 45, 1, b"lotus"));
+    check_dump(DOC, "seal frame", &frame(128, FrameKind::Seal, 45, 16, b""));
+    let position = Position { segment: SegmentId(7), offset: 4104 };
+    check_dump(DOC, "position", &position.encode());
+}
+
+#[test]
+fn headers_come_back_as_they_were_written() {
+    assert_eq!(decode(7, &encode_header(&header())).unwrap(), header());
+    let first = SegmentHeader {
+        role: Role::Single,
+        previous: None,
+        recovered: false,
+        synced: None,
+        seq_floor: 0,
+        ..header()
+    };
+    assert_eq!(decode(7, &encode_header(&first)).unwrap(), first);
+}
+
+#[test]
+fn every_flipped_bit_of_a_header_is_caught_and_told_from_an_unfinished_write() {
+    let bytes: [u8; HEADER_BYTES] = encode_header(&header()).try_into().unwrap();
+    for bit in 0..HEADER_BYTES * 8 {
+        let mut flipped = bytes;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(decode(7, &flipped).unwrap_err().is_corrupt(), "bit {bit}");
+        assert!(is_damaged_header(SegmentId(7), &flipped), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_header_torn_at_any_byte_is_an_unfinished_write() {
+    let bytes: [u8; HEADER_BYTES] = encode_header(&header()).try_into().unwrap();
+    for len in 0..HEADER_BYTES {
+        let mut torn = [0; HEADER_BYTES];
+        torn[..len].copy_from_slice(&bytes[..len]);
+        assert!(decode(7, &torn).is_err(), "{len} bytes");
+        assert!(!is_damaged_header(SegmentId(7), &torn), "{len} bytes");
+        assert!(decode(7, &bytes[..len]).unwrap_err().is_corrupt(), "{len} bytes");
+    }
+}
+
+#[test]
+fn the_header_of_another_segment_is_refused() {
+    let bytes: [u8; HEADER_BYTES] = encode_header(&header()).try_into().unwrap();
+    assert!(decode(8, &bytes).unwrap_err().is_corrupt());
+    assert!(!is_damaged_header(SegmentId(8), &bytes), "stale bytes of another file are no damage");
+}
+
+#[test]
+fn an_unknown_version_is_refused_as_such() {
+    let mut bytes = encode_header(&header());
+    bytes[8] = 2;
+    fix_header(&mut bytes);
+    let error = decode(7, &bytes).unwrap_err();
+    assert!(matches!(&error, Error::Invalid { what, .. } if what.contains("version 2")), "{error}");
+}
+
+#[test]
+fn row_008_no_header_field_at_its_limits_is_trusted_or_panics() {
+    // Each field with its width, forged with a right checksum.
+    for (offset, width) in
+        [(12, 4), (16, 8), (24, 4), (28, 4), (32, 8), (40, 8), (48, 4), (52, 4), (56, 8), (64, 8)]
+            .into_iter()
+            .chain([(72, 4), (76, 4), (80, 8)])
+    {
+        for value in [0, 1, u64::MAX, u64::MAX - 1] {
+            let mut bytes = encode_header(&header());
+            bytes[offset..offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+            assert!(decode(7, &bytes).is_err() || bytes == encode_header(&header()));
+            fix_header(&mut bytes);
+            if let Ok(decoded) = decode(7, &bytes) {
+                assert_eq!(encode_header(&decoded), bytes, "field {offset} = {value:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn row_008_no_frame_field_at_its_limits_is_trusted_or_panics() {
+    for (offset, width) in [(0, 4), (4, 4), (8, 4), (12, 4), (16, 8)] {
+        for value in [0, 1, u64::MAX, u64::MAX - 1] {
+            let mut bytes = frame(96, FrameKind::Record, 45, 12, b"lotus");
+            bytes[offset..offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+            assert!(read(96, &bytes).unwrap_err().is_corrupt(), "field {offset} = {value:#x}");
+            if offset == 0 {
+                continue;
+            }
+            fix_frame(96, &mut bytes);
+            match read(96, &bytes) {
+                Ok(_) => assert_eq!((offset, value & 0xffff_fffe), (12, 0), "{value:#x}"),
+                Err(error) => assert!(error.is_corrupt(), "field {offset} = {value:#x}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn frames_of_every_small_length_come_back() {
+    for len in 0..40 {
+        let payload: Vec<u8> = (0..len).collect();
+        let bytes = frame(4096, FrameKind::More, 45, 0, &payload);
+        assert_eq!(bytes.len() % 8, 0);
+        assert_eq!(read(4096, &bytes).unwrap(), payload);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_frame_is_caught_padding_included() {
+    let bytes = frame(96, FrameKind::Record, 45, 12, b"lotus");
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(read(96, &flipped).unwrap_err().is_corrupt(), "bit {bit}");
+    }
+}
+
+#[test]
+fn row_073_a_frame_in_another_place_or_file_is_refused() {
+    let bytes = frame(96, FrameKind::Record, 45, 0, b"lotus");
+    assert!(read(104, &bytes).is_err());
+    let other = SegmentHeader { salt: header().salt + 1, ..header() };
+    let mut reader = Reader::new(Path::new("test"), 96, &bytes);
+    assert!(matches!(decode_frame(&other, &mut reader), Ok(Decoded::Broken(_))));
+}
+
+#[test]
+fn frames_say_how_far_the_log_was_synced() {
+    let previous_end = Position { segment: SegmentId(5), offset: 4104 };
+    let at = |segment, offset| Position { segment: SegmentId(segment), offset };
+    let attested = |synced: Position| {
+        let field = synced_field(SegmentId(7), previous_end, synced);
+        let bytes = frame(960, FrameKind::Record, 45, field, b"");
+        let mut reader = Reader::new(Path::new("test"), 960, &bytes);
+        match decode_frame(&header(), &mut reader) {
+            Ok(Decoded::Whole(frame)) => frame.attests(&header()),
+            _ => panic!("the frame is whole"),
+        }
+    };
+    assert_eq!(attested(at(5, 4096)), None);
+    assert_eq!(attested(at(5, 4104)), Some(previous_end));
+    assert_eq!(attested(at(7, 96)), Some(at(7, 96)));
+    assert_eq!(attested(at(7, 960)), Some(at(7, 960)));
+}

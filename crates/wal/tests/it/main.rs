@@ -1,0 +1,16 @@
+//! The log against disks that crash, fail and rot.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod alloc;
+mod bed;
+mod crash;
+mod damage;
+mod faults;
+mod group;
+mod hostile;
+mod model;
+mod reading;
+mod segments;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Watching = alloc::Watching;
