@@ -3,6 +3,10 @@
 mod tidy;
 mod ci;
 mod simulate;
+mod durability;
+mod db;
+mod demo;
+mod kill;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,8 +32,19 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         filter: Vec<String>,
     },
+    /// Crashes short sequences of calls at every call of the file system, in every way.
+    Crash(xtask::crash::Arguments),
     /// Checks the rules of STYLE.md: layers, sizes, names, leftovers.
     Tidy,
+    /// Runs the store on real files, through a kill, and verifies every byte.
+    Demo(demo::Arguments),
+    /// Reads and writes a database.
+    Db {
+        #[command(subcommand)]
+        command: db::Command,
+    },
+    /// Kills a writing child again and again and compares what is left with a model.
+    Kill(kill::Arguments),
     /// Runs an experiment of the design again and prints its tables.
     Simulate {
         #[command(subcommand)]
@@ -39,7 +54,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -47,16 +62,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        // Its exit codes are part of its interface.
+        Command::Db { command } => return Ok(db::run(&command)),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Kill(arguments) => kill::run(&arguments),
         Command::Ci => ci::run(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
+        Command::Crash(arguments) => xtask::crash::run(&arguments),
         Command::Tidy => tidy::run(&root()?),
         Command::Simulate { experiment } => {
             simulate::run(experiment);
             Ok(())
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The workspace's folder: the parent of this package's.

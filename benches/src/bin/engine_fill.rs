@@ -1,0 +1,303 @@
+//! Fills a database and reads it again, one thread: the floors of the engine.
+//!
+//! ```text
+//! cargo run --release -p benches --bin engine_fill                     all, three runs each
+//! cargo run --release -p benches --bin engine_fill -- --workload put --runs 1 --entries 200000
+//! ```
+//!
+//! Every run is a process of its own, so that memory and caches of one do not help the next; the
+//! page cache of the system stays warm between closing and opening. Every value that is read is
+//! compared.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use benches::dataset::{Dataset, KEY_LEN};
+use benches::latency::Sampler;
+use benches::machine;
+use benches::record::{self, Measurements};
+use clap::{Parser, ValueEnum};
+use engine::{Db, Durability, Options, Stats, WriteOptions};
+use vfs::Random;
+
+/// Entries of one batch.
+const BATCH_ENTRIES: u64 = 1_000;
+/// Entries of a short scan, and how many of these are made.
+const SCAN_ENTRIES: usize = 100;
+const SCANS: u64 = 20_000;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Entries; for `large` half of it.
+    #[arg(long, default_value_t = 2_000_000)]
+    entries: u64,
+    /// Runs of each workload; the medians count.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Only this workload.
+    #[arg(long, value_enum)]
+    workload: Option<Workload>,
+    /// Where databases are made. Default: beside this program.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Writes the tables to this file too, and the numbers beside it as .json.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// Runs one workload once and prints JSON.
+    #[arg(long, hide = true)]
+    once: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Workload {
+    /// Single unsynced puts of 150-byte values, then reads.
+    Put,
+    /// Batches of 1,000 entries of 150 bytes.
+    Batch,
+    /// Single unsynced puts of 1 KiB values, then reads.
+    Large,
+}
+
+impl Workload {
+    const ALL: [Workload; 3] = [Workload::Put, Workload::Batch, Workload::Large];
+
+    fn dataset(self, entries: u64) -> Dataset {
+        match self {
+            Workload::Put | Workload::Batch => Dataset::new(entries, 150, 1),
+            Workload::Large => Dataset::new(entries.div_ceil(2), 1024, 1),
+        }
+    }
+
+    fn title(self, dataset: &Dataset) -> String {
+        let what = match self {
+            Workload::Put => "single unsynced puts, 150-byte values",
+            Workload::Batch => "unsynced batches of 1,000, 150-byte values",
+            Workload::Large => "single unsynced puts, 1 KiB values",
+        };
+        format!("{} entries, {KEY_LEN}-byte keys, {what}", dataset.count())
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.once {
+        let workload = arguments.workload.context("--once runs one workload")?;
+        let dir = arguments.dir.as_deref().context("--once is told where")?;
+        let measurements = run_once(workload, &workload.dataset(arguments.entries), dir)?;
+        println!("{}", serde_json::to_string(&measurements)?);
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("find this program")?;
+    let parent = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => program.parent().context("this program has a directory")?.to_owned(),
+    };
+    let mut text = format!("{}\n\n", machine::description());
+    let mut numbers = Vec::new();
+    for workload in Workload::ALL {
+        if arguments.workload.is_some_and(|only| only != workload) {
+            continue;
+        }
+        let mut runs = Vec::new();
+        for run in 0..arguments.runs {
+            eprintln!("{workload:?}, run {run}");
+            let dir = tempfile::Builder::new().prefix("engine-fill-").tempdir_in(&parent)?;
+            runs.push(run_in_process(&program, &arguments, workload, dir.path())?);
+        }
+        let title = workload.title(&workload.dataset(arguments.entries));
+        let spreads = record::spreads(&runs);
+        let table = record::markdown(&title, &spreads);
+        println!("{table}");
+        text.push_str(&table);
+        text.push('\n');
+        numbers.push((title, spreads));
+    }
+    if let Some(path) = &arguments.markdown {
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        let json = serde_json::to_string_pretty(&numbers)?;
+        let path = path.with_extension("json");
+        std::fs::write(&path, json).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn run_in_process(
+    program: &Path,
+    arguments: &Arguments,
+    workload: Workload,
+    dir: &Path,
+) -> anyhow::Result<Measurements> {
+    let name = workload.to_possible_value().context("every workload has a name")?;
+    let output = Command::new(program)
+        .args(["--once", "--workload", name.get_name()])
+        .args(["--entries", &arguments.entries.to_string()])
+        .arg("--dir")
+        .arg(dir)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start a run")?;
+    anyhow::ensure!(output.status.success(), "the run ended with {}", output.status);
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn open(dir: &Path) -> engine::Result<Db> {
+    Db::open(dir.join("data"), Options::default().durability(Durability::Never))
+}
+
+/// Runs something; returns its result and the time.
+fn timed<T>(body: impl FnOnce() -> engine::Result<T>) -> engine::Result<(T, Duration)> {
+    let clock = Instant::now();
+    let result = body()?;
+    Ok((result, clock.elapsed()))
+}
+
+fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn run_once(workload: Workload, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measurements> {
+    let mut found = Measurements::default();
+    let db = open(dir)?;
+    fill(workload, dataset, &db, &mut found)?;
+    let ((), flush) = timed(|| db.flush())?;
+    found.add("flush after that, s", flush.as_secs_f64());
+    let filled = db.stats();
+    found.add("write amplification so far", filled.write_amplification());
+    found.add("stalls", filled.stalls as f64);
+    let ((), close) = timed(|| db.close())?;
+    found.add("close, s", close.as_secs_f64());
+    found.add("peak memory, MiB", machine::peak_memory_bytes().unwrap_or(0) as f64 / MIB);
+
+    let (db, open_time) = timed(|| {
+        let db = open(dir)?;
+        db.get(dataset.key(0))?;
+        Ok(db)
+    })?;
+    found.add("open and first get, ms", open_time.as_secs_f64() * 1e3);
+    read(dataset, &db, "", &mut found)?;
+    let ((), compact) = timed(|| db.compact())?;
+    found.add("compact, s", compact.as_secs_f64());
+    read(dataset, &db, " when compacted", &mut found)?;
+    found.add("write amplification, compacted", amplification(&filled, &db.stats()));
+    db.close()?;
+    let occupied = machine::bytes_on_disk(&dir.join("data"))?;
+    found.add("bytes on disk, MiB", occupied as f64 / MIB);
+    found.add("bytes on disk for each byte of the entries", ratio(occupied, dataset.bytes()));
+    let device = machine::device_bytes_written().unwrap_or(0);
+    found.add("device bytes for each byte of the entries", ratio(device, dataset.bytes()));
+    Ok(found)
+}
+
+const MIB: f64 = (1 << 20) as f64;
+
+fn ratio(dividend: u64, divisor: u64) -> f64 {
+    dividend as f64 / divisor as f64
+}
+
+/// Over two opens, of which only the first wrote entries.
+fn amplification(first: &Stats, second: &Stats) -> f64 {
+    let written =
+        |stats: &Stats| stats.log_bytes + stats.flush_bytes + stats.merge_bytes + stats.value_bytes;
+    ratio(written(first) + written(second), first.user_bytes)
+}
+
+fn fill(
+    workload: Workload,
+    dataset: &Dataset,
+    db: &Db,
+    found: &mut Measurements,
+) -> anyhow::Result<()> {
+    let count = dataset.count();
+    let mut sampler = Sampler::default();
+    let keyspace = db.default_keyspace();
+    let ((), time) = timed(|| {
+        if workload != Workload::Batch {
+            return (0..count).try_for_each(|number| {
+                sampler.run(|| keyspace.put(dataset.key(number), dataset.value(number)))
+            });
+        }
+        let mut number = 0;
+        while number < count {
+            let mut batch = db.batch();
+            let end = count.min(number + BATCH_ENTRIES);
+            for number in number..end {
+                batch.put(keyspace, dataset.key(number), dataset.value(number));
+            }
+            sampler.run(|| db.write(batch, WriteOptions::default()))?;
+            number = end;
+        }
+        Ok(())
+    })?;
+    found.add("puts/s", per_second(count, time));
+    let what = if workload == Workload::Batch { "batch" } else { "put" };
+    for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("highest", 1.0)] {
+        found.add(&format!("{what} {name}, us"), sampler.nanos_at(share) as f64 / 1e3);
+    }
+    Ok(())
+}
+
+/// Random gets that hit and miss, and scans.
+fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> anyhow::Result<()> {
+    let count = dataset.count();
+    let mut random = Random::new(2);
+    let mut sampler = Sampler::default();
+    let (wrong, time) = timed(|| {
+        let mut wrong = 0;
+        for _ in 0..count {
+            let number = random.below(count);
+            let value = sampler.run(|| db.get(dataset.key(number)))?;
+            wrong += u64::from(value.as_deref() != Some(dataset.value(number)));
+        }
+        Ok(wrong)
+    })?;
+    anyhow::ensure!(wrong == 0, "{wrong} of {count} gets returned something else");
+    found.add(&format!("gets/s{when}"), per_second(count, time));
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        found.add(&format!("get {name}{when}, us"), sampler.nanos_at(share) as f64 / 1e3);
+    }
+    let (hits, time) = timed(|| {
+        let mut hits = 0;
+        for _ in 0..count {
+            hits += u64::from(db.contains(dataset.key(count + random.below(count)))?);
+        }
+        Ok(hits)
+    })?;
+    anyhow::ensure!(hits == 0, "{hits} keys are there that nobody put");
+    found.add(&format!("gets/s of absent keys{when}"), per_second(count, time));
+    scan(dataset, db, when, &mut random, found)
+}
+
+fn scan(
+    dataset: &Dataset,
+    db: &Db,
+    when: &str,
+    random: &mut Random,
+    found: &mut Measurements,
+) -> anyhow::Result<()> {
+    let count = dataset.count();
+    let (entries, time) = timed(|| {
+        let mut entries = 0;
+        for _ in 0..SCANS.min(count) {
+            let start = dataset.key(random.below(count));
+            for entry in db.range(start..).take(SCAN_ENTRIES) {
+                let (_, value) = entry?;
+                entries += u64::from(!value.is_empty());
+            }
+        }
+        Ok(entries)
+    })?;
+    found.add(&format!("entries/s in scans of 100{when}"), per_second(entries, time));
+    let (entries, time) = timed(|| {
+        let mut entries = 0;
+        for entry in db.iter() {
+            let (_, value) = entry?;
+            entries += u64::from(!value.is_empty());
+        }
+        Ok(entries)
+    })?;
+    anyhow::ensure!(entries == count, "the scan met {entries} entries of {count}");
+    found.add(&format!("entries/s in a full scan{when}"), per_second(entries, time));
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What the operating system says about this process and its files.
+
+use std::path::Path;
+
+/// Bytes that the files of a directory occupy.
+///
+/// # Errors
+/// If it cannot be listed.
+pub fn bytes_on_disk(dir: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let metadata = entry?.metadata()?;
+        #[cfg(unix)]
+        let occupied = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
+        #[cfg(not(unix))]
+        let occupied = metadata.len();
+        bytes += occupied;
+    }
+    Ok(bytes)
+}
+
+/// The most memory this process had resident so far, in bytes, mappings included; `None` where
+/// `/proc` does not tell.
+pub fn peak_memory_bytes() -> Option<u64> {
+    proc_field("/proc/self/status", "VmHWM:").map(|kib| kib << 10)
+}
+
+/// Bytes that this process caused to be written to the device; `None` where `/proc` does not
+/// tell.
+pub fn device_bytes_written() -> Option<u64> {
+    proc_field("/proc/self/io", "write_bytes:")
+}
+
+fn proc_field(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Model of the processor and number of cores, for the record.
+pub fn description() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    format!("{model}, {cores} cores, {} {}", std::env::consts::OS, std::env::consts::ARCH)
+}

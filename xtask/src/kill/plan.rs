@@ -1,0 +1,109 @@
+//! What one round runs: policy, modes, threads and tiny limits, drawn from a seed.
+
+use std::time::Duration;
+
+use engine::{AppendMode, Durability, Options, ReadMode};
+use vfs::Random;
+
+/// A way to run the database.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Config {
+    pub(super) durability: Durability,
+    pub(super) append: AppendMode,
+    pub(super) read: ReadMode,
+}
+
+/// Every policy with both append modes and both read modes; `Always` does not go with `Mapped`.
+pub(super) fn configs() -> Vec<Config> {
+    let policies = [
+        Durability::Never,
+        Durability::Always,
+        Durability::EveryBytes(4096),
+        Durability::Interval(Duration::from_millis(5)),
+    ];
+    let mut configs = Vec::new();
+    for durability in policies {
+        for append in [AppendMode::Mapped, AppendMode::Positional] {
+            if durability == Durability::Always && append == AppendMode::Mapped {
+                continue;
+            }
+            for read in [ReadMode::Mapped, ReadMode::Positional] {
+                configs.push(Config { durability, append, read });
+            }
+        }
+    }
+    configs
+}
+
+impl Config {
+    /// Limits so small that flushes and merges run all the time; drawn, so that a database meets
+    /// others at its next open.
+    pub(super) fn options(self, tuning: u64) -> Options {
+        let mut random = Random::new(tuning);
+        let mut kib = |least: u64, most: u64| (least + random.below(most - least + 1)) << 10;
+        let (memtable_bytes, segment_bytes) = (kib(4, 48), kib(4, 64));
+        let (table_bytes, level1_bytes) = (kib(4, 32), kib(8, 64));
+        let level0_files = 1 + random.index(4);
+        Options::default()
+            .durability(self.durability)
+            .append_mode(self.append)
+            .read_mode(self.read)
+            .memtable_bytes(memtable_bytes)
+            .memtable_entries(20 + random.below(400))
+            .segment_bytes(segment_bytes)
+            .log_bytes(segment_bytes * (1 + random.below(4)))
+            .sealed_max(1 + random.index(3))
+            .inline_max(random.index(300))
+            .promote_min([0.2, 0.5, 0.7, 1.0][random.index(4)])
+            .bloom_bits_per_key([0, 10][random.index(2)])
+            .table_bytes(table_bytes)
+            .level0_files(level0_files)
+            .level0_files_max(level0_files + 1 + random.index(6))
+            .level1_bytes(level1_bytes)
+            .level_multiplier(2 + random.below(4))
+    }
+}
+
+/// When the parent kills: at whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// This long after the start of the child, or after its first report.
+    pub(super) after: Duration,
+    pub(super) from_start: bool,
+    /// When so many operations are acknowledged.
+    pub(super) acknowledged: u64,
+}
+
+/// What a round draws.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    /// Index into [`configs`].
+    pub(super) config: usize,
+    /// Seed of the limits.
+    pub(super) tuning: u64,
+    pub(super) moment: Moment,
+    /// Verify a copy, so that the next child's open is the first after the kill; else verify the
+    /// database itself, which recovers and closes it.
+    pub(super) copy: bool,
+}
+
+impl Round {
+    /// Round number `index` of a seed. Configs take turns, so that a few rounds meet all.
+    pub(super) fn draw(seed: u64, index: u64) -> Round {
+        let mut random = Random::new(seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let count = configs().len();
+        let turn = usize::try_from(index % count as u64).expect("below a usize");
+        // From the start: in recovery, often. Else the time only bounds a round on a disk that
+        // syncs slowly.
+        let from_start = random.percent(25);
+        let after = Duration::from_millis(if from_start { 60 } else { 500 });
+        let after = after.mul_f64(random.below(1000) as f64 / 1000.0);
+        let moment = Moment { after, from_start, acknowledged: 1 + random.below(3_000) };
+        // A stride that shares no divisor with the count meets every config once in each turn.
+        let config = turn * 5 % count;
+        Round { config, tuning: random.next_u64(), moment, copy: random.percent(50) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

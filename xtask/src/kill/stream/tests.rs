@@ -1,0 +1,37 @@
+use super::*;
+
+#[test]
+fn the_same_numbers_give_the_same_operation() {
+    for index in 0..500 {
+        assert_eq!(Op::draw(3, 1, index), Op::draw(3, 1, index));
+    }
+    let streams = |thread| (0..50).map(|index| Op::draw(3, thread, index)).collect::<Vec<_>>();
+    assert_ne!(streams(0), streams(1));
+}
+
+#[test]
+fn every_kind_of_operation_and_length_is_drawn() {
+    let ops: Vec<Op> = (0..5_000).map(|index| Op::draw(1, 0, index)).collect();
+    for wanted in [Op::Flush, Op::Compact, Op::Sync, Op::Snapshot, Op::Scan, Op::Reopen] {
+        assert!(ops.contains(&wanted), "no {wanted:?}");
+    }
+    let lens: Vec<usize> = ops
+        .iter()
+        .flat_map(Op::changes)
+        .filter_map(|change| change.value.as_ref().map(Vec::len))
+        .collect();
+    assert!(lens.contains(&0) && lens.iter().any(|len| *len > 100_000));
+    assert!(ops.iter().any(|op| op.changes().len() > 5));
+    assert!(ops.iter().flat_map(Op::changes).any(|change| change.value.is_none()));
+}
+
+#[test]
+fn keys_of_different_threads_and_numbers_differ() {
+    let mut keys: Vec<Vec<u8>> =
+        (0..3).flat_map(|thread| (0..KEYS).map(move |number| key(thread, number))).collect();
+    let count = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), count);
+    assert!(keys.iter().all(|key| key.len() <= engine::KEY_LEN_MAX));
+}
