@@ -291,6 +291,9 @@ impl Load<'_> {
         };
         let slots = &sorted.slots()[from..to];
         let len = slots.len();
+        if count == usize::MAX {
+            records.warm(slots);
+        }
         for index in 0..len {
             let slot = slots[if self.start.is_forward() { index } else { len - 1 - index }];
             self.window.look(records, slot.1, self.seq, self.is_sealed);

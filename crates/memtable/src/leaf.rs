@@ -31,7 +31,11 @@ pub(crate) fn head(key: &[u8], prefix_len: usize) -> u64 {
 
 /// How many leading bytes both have in common.
 pub(crate) fn common_len(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+    const WORD: usize = size_of::<u128>();
+    let words = left.chunks_exact(WORD).zip(right.chunks_exact(WORD));
+    let len = WORD * words.take_while(|(left, right)| left == right).count();
+    let rest = left[len..].iter().zip(&right[len..]);
+    len + rest.take_while(|(left, right)| left == right).count()
 }
 
 pub(crate) struct Leaf {
@@ -83,6 +87,10 @@ impl Leaf {
         }
         let mut sorted = Sorted { slots, len: self.len, prefix_len: self.prefix_len };
         if self.sorted < self.len {
+            // Where heads tie, most keys will be asked for, one after the other.
+            if self.heads[..self.sorted].windows(2).any(|pair| pair[0] == pair[1]) {
+                records.warm(sorted.slots());
+            }
             sort(&mut sorted.slots[self.sorted..self.len], self.prefix_len, records);
             sorted.merge(self.sorted, records);
         }
@@ -126,19 +134,22 @@ impl Sorted {
     /// How many keys are less than `key`, or at most `key` if `or_equal`. `key` may be any.
     pub(crate) fn rank(&self, key: &[u8], or_equal: bool, records: &Records) -> usize {
         let slots = self.slots();
-        let Some((_, first)) = slots.first() else { return 0 };
-        let prefix = &records.key(*first)[..self.prefix_len];
-        let start = &key[..key.len().min(self.prefix_len)];
-        if start != prefix {
-            return if start < prefix { 0 } else { slots.len() };
+        let ([(_, first), ..], [.., (_, last)]) = (slots, slots) else { return 0 };
+        let is_before = |held: &[u8]| if or_equal { held <= key } else { held < key };
+        // A cursor that comes from a neighbour asks for an end.
+        if !is_before(records.key(*first)) {
+            return 0;
         }
+        if is_before(records.key(*last)) {
+            return slots.len();
+        }
+        // Between two keys of the leaf: it shares their prefix.
         let head_of = head(key, self.prefix_len);
         slots.partition_point(|(head, first)| {
             if *head != head_of {
                 return *head < head_of;
             }
-            let held = records.key(*first);
-            if or_equal { held <= key } else { held < key }
+            is_before(records.key(*first))
         })
     }
 
