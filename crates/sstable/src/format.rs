@@ -212,16 +212,14 @@ pub(crate) fn encode_node_header(node: &NodeHeader, out: &mut Vec<u8>) {
 pub(crate) const NEXT_AT: usize = 20;
 
 /// The header of the node at page `number`. `level` is what its parent says.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode_node_header(
     path: &Path,
     number: u32,
     level: u8,
     page: &[u8],
 ) -> Result<NodeHeader> {
-    let wrong = |what, expected: u64, found: u64| {
-        Err(Error::corrupt(what, path, page_offset(number), expected, found))
-    };
+    let wrong = |what, expected, found| Err(bad_page(what, path, number, expected, found));
     let Some(fields) = page.first_chunk::<NODE_HEADER_LEN>() else {
         return wrong("length of a node", NODE_HEADER_LEN as u64, page.len() as u64);
     };
@@ -249,6 +247,12 @@ pub(crate) fn decode_node_header(
         return wrong("count of a node", 1, 0);
     }
     Ok(node)
+}
+
+#[cold]
+#[inline(never)]
+fn bad_page(what: &'static str, path: &Path, number: u32, expected: u64, found: u64) -> Error {
+    Error::corrupt(what, path, page_offset(number), expected, found)
 }
 
 /// The pages a page claims to fill; the caller checks them against the file.

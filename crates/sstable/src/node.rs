@@ -5,6 +5,9 @@
 //! A search compares 8-byte heads first and looks at a record only among equal heads. Heads are
 //! counted in two steps (the last of each 16, then one group of 16) without a branch that depends
 //! on them.
+//!
+//! What a look-up runs through is always inlined: moved out of calls, layouts and results cost
+//! more than the search in them.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -71,7 +74,7 @@ struct Record<'a> {
 
 impl<'a> Node<'a> {
     /// A node whose checksum holds: finds its parts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn parse(path: &'a Path, page: u32, level: u8, bytes: &'a [u8]) -> Result<Node<'a>> {
         let header = decode_node_header(path, page, level, bytes)?;
         let keys = if level == 0 { header.count } else { header.count - 1 };
@@ -83,14 +86,7 @@ impl<'a> Node<'a> {
         let slots_at = heads_end + if level == 0 { 0 } else { count_len * CHILD_LEN as u64 };
         let records_at = slots_at + (keys_len + 1) * slot_len;
         if records_at > bytes.len() as u64 {
-            let len = bytes.len() as u64;
-            return Err(Error::corrupt(
-                "records of a node",
-                path,
-                page_offset(page),
-                len,
-                records_at,
-            ));
+            return Err(too_long(path, page, bytes.len() as u64, records_at));
         }
         let fit = |at: u64| u32::try_from(at).expect("below the length of a node");
         let layout = Layout {
@@ -110,35 +106,36 @@ impl<'a> Node<'a> {
     }
 
     /// The node whose bytes were parsed before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn resume(path: &'a Path, bytes: &'a [u8], layout: Layout) -> Node<'a> {
         Node { path, bytes, layout }
     }
 
     #[cold]
+    #[inline(never)]
     fn corrupt(&self, what: &'static str, at: usize, expected: u64, found: u64) -> Error {
         let offset = page_offset(self.layout.page) + at as u64;
         Error::corrupt(what, self.path, offset, expected, found)
     }
 
-    #[inline]
+    #[inline(always)]
     fn heads(&self) -> &'a [[u8; HEAD_LEN]] {
         let range = self.layout.heads_at as usize..self.layout.heads_end as usize;
         self.bytes.get(range).unwrap_or(&[]).as_chunks().0
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self, index: usize) -> u64 {
         self.heads().get(index).map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefix(&self) -> &'a [u8] {
         let end = NODE_HEADER_LEN + self.layout.prefix_len as usize;
         self.bytes.get(NODE_HEADER_LEN..end).unwrap_or(&[])
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&self, index: usize) -> Option<usize> {
         let at = self.layout.slots_at as usize;
         if self.bytes.len() >= WIDE_SPAN * PAGE_LEN {
@@ -149,7 +146,7 @@ impl<'a> Node<'a> {
     }
 
     /// Where record `index` starts and ends.
-    #[inline]
+    #[inline(always)]
     fn bounds(&self, index: usize) -> Result<(usize, usize)> {
         let (Some(start), Some(end)) = (self.slot(index), self.slot(index + 1)) else {
             return Err(self.corrupt("record", 0, self.layout.keys.into(), index as u64));
@@ -160,7 +157,7 @@ impl<'a> Node<'a> {
         Ok((start, end))
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&self, index: usize) -> Result<Record<'a>> {
         let (start, end) = self.bounds(index)?;
         let bytes = self.bytes.get(start..end).unwrap_or(&[]);
@@ -185,7 +182,7 @@ impl<'a> Node<'a> {
     }
 
     /// The first key that is not below `key`, and whether it equals it. `keys` if all are below.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lower_bound(&self, key: &[u8]) -> Result<(usize, bool)> {
         let (prefix, keys) = (self.prefix(), self.layout.keys as usize);
         let suffix = match key.strip_prefix(prefix) {
@@ -224,7 +221,7 @@ impl<'a> Node<'a> {
     }
 
     /// Which child may hold `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn child_index(&self, key: &[u8]) -> Result<usize> {
         let (index, equal) = self.lower_bound(key)?;
         Ok(index + usize::from(equal))
@@ -236,7 +233,7 @@ impl<'a> Node<'a> {
     }
 
     /// The page of a child, which is below this node's own page.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn child(&self, index: usize) -> Result<u32> {
         let at = self.layout.heads_end as usize + index * CHILD_LEN;
         let page = if index < self.child_count() { u32_at(self.bytes, at) } else { None };
@@ -250,7 +247,7 @@ impl<'a> Node<'a> {
     }
 
     /// Puts the suffix of key `index` behind the prefix already in `key`.
-    #[inline]
+    #[inline(always)]
     fn push_suffix(&self, index: usize, record: &Record<'_>, key: &mut Vec<u8>) {
         let head = head_bytes(self.head(index));
         let head_len = usize::from(record.suffix_len).min(HEAD_LEN);
@@ -268,7 +265,7 @@ impl<'a> Node<'a> {
     }
 
     /// What leaf entry `index` holds, and its expiry.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn held(&self, index: usize) -> Result<(Held, u64)> {
         let record = self.record(index)?;
         Ok((self.held_by(&record)?, record.expiry))
@@ -276,7 +273,7 @@ impl<'a> Node<'a> {
 
     /// As [`Node::held`]; also puts the entry's suffix into `key`, which holds the prefix and
     /// perhaps the suffix of another entry of this leaf.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_entry(&self, index: usize, key: &mut Vec<u8>) -> Result<(Held, u64)> {
         let record = self.record(index)?;
         let held = self.held_by(&record)?;
@@ -285,7 +282,7 @@ impl<'a> Node<'a> {
         Ok((held, record.expiry))
     }
 
-    #[inline]
+    #[inline(always)]
     fn held_by(&self, record: &Record<'_>) -> Result<Held> {
         let (at, end) = (record.value_at, record.end);
         let len = end - at;
@@ -337,8 +334,13 @@ impl<'a> Node<'a> {
     }
 }
 
+#[cold]
+fn too_long(path: &Path, page: u32, len: u64, records_at: u64) -> Error {
+    Error::corrupt("records of a node", path, page_offset(page), len, records_at)
+}
+
 /// How many of the ascending heads are below `head`. Of heads in any other order, some number.
-#[inline]
+#[inline(always)]
 fn count_below(heads: &[[u8; HEAD_LEN]], head: u64) -> usize {
     let below = |bytes: &[u8; HEAD_LEN]| usize::from(u64::from_le_bytes(*bytes) < head);
     let (groups, _) = heads.as_chunks::<GROUP>();
@@ -348,7 +350,7 @@ fn count_below(heads: &[[u8; HEAD_LEN]], head: u64) -> usize {
     whole * GROUP + in_group
 }
 
-#[inline]
+#[inline(always)]
 fn leaf_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let ([tag, l0, l1], mut rest) = bytes.split_first_chunk::<3>()?;
     let mut expiry = 0;
@@ -360,7 +362,7 @@ fn leaf_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some((Record { tag: *tag, suffix_len, expiry, tail: &[], value_at: 0, end: 0 }, rest))
 }
 
-#[inline]
+#[inline(always)]
 fn inner_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     let (field, rest) = bytes.split_first_chunk::<2>()?;
     let suffix_len = u16::from_le_bytes(*field);

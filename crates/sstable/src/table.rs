@@ -270,6 +270,7 @@ impl Table {
     }
 
     /// The leaf that holds `key` if any does. The table is not empty.
+    #[inline(always)]
     pub(crate) fn leaf_of(&self, key: &[u8], verify: Verify) -> Result<(u32, Pages<'_>)> {
         let (mut number, mut end) = (self.shape.root, self.shape.tree_end);
         for height in (1..self.shape.height).rev() {
