@@ -68,6 +68,15 @@ impl Error {
         Error { kind: ErrorKind::ReadOnly, message, source: self.source.clone() }
     }
 
+    /// The same error where nobody knows what reached the disk: what `NoSpace` and `Invalid`
+    /// promise, that nothing was changed, does not hold then.
+    pub(crate) fn in_doubt(self) -> Error {
+        match self.kind {
+            ErrorKind::NoSpace | ErrorKind::Invalid => Error { kind: ErrorKind::Io, ..self },
+            _ => self,
+        }
+    }
+
     /// Damage seen by the engine itself.
     pub(crate) fn corrupt(
         what: &'static str,

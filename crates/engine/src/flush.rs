@@ -77,7 +77,7 @@ fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()>
 
     let plan = plan(state, view, generation, &segments)?;
     let output = build(state, view, generation, &segments, &plan)?;
-    state.files.fs.sync_dir()?;
+    state.sync_dir()?;
     install(state, generation, &segments, &plan, output, flushed_seq)
 }
 

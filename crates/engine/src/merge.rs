@@ -59,7 +59,7 @@ fn run(state: &State, keyspace: u32, mut merge: Box<dyn Merge>) -> Result<()> {
         let delta = merge.finish();
         state.counters.merge_bytes.fetch_add(delta.bytes_written, Ordering::Relaxed);
         if delta.bytes_written > 0 {
-            state.files.fs.sync_dir()?;
+            state.sync_dir()?;
         }
         state.install(keyspace, delta)
     })();

@@ -358,11 +358,22 @@ impl State {
     /// nothing; after everything else nobody knows what is on disk, so no more writes.
     pub(crate) fn judge(&self, error: Error) -> Error {
         match error.kind() {
-            ErrorKind::NoSpace | ErrorKind::Invalid if !self.log.poisoned() => {}
-            ErrorKind::Closed | ErrorKind::NotFound => {}
-            _ => self.fail(&error),
+            ErrorKind::NoSpace | ErrorKind::Invalid if !self.log.poisoned() => error,
+            ErrorKind::Closed | ErrorKind::NotFound => error,
+            _ => self.fail_with(error),
         }
+    }
+
+    /// As [`State::fail`]; returns the error for a caller whose change is in doubt.
+    fn fail_with(&self, error: Error) -> Error {
+        let error = error.in_doubt();
+        self.fail(&error);
         error
+    }
+
+    /// Makes new names durable. A failure ends the writes: a second try would prove nothing.
+    pub(crate) fn sync_dir(&self) -> Result<()> {
+        self.files.fs.sync_dir().map_err(|error| self.fail_with(error.into()))
     }
 
     /// Makes changes durable. After a failure the database is read-only: it is unknown which
@@ -381,7 +392,7 @@ impl State {
             keyspace: 0,
         });
         changes.push(Change::Clock { wall_ms: self.clock_ms.load(Ordering::Relaxed) });
-        manifest.commit(changes).inspect_err(|error| self.fail(error))
+        manifest.commit(changes).map_err(|error| self.fail_with(error))
     }
 
     /// A sealed generation waits.

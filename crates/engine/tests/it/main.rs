@@ -5,3 +5,5 @@ mod world;
 mod script;
 mod model;
 mod bad_input;
+mod crashes;
+mod faults;

@@ -359,7 +359,8 @@ impl Runner {
         self.world.disk.kill();
         drop(db);
         self.forget_handles();
-        self.open()
+        self.open()?;
+        self.tell_time()
     }
 
     /// Everything is synced; then the power goes, and the disk holds whatever it likes beyond.
@@ -374,7 +375,8 @@ impl Runner {
         drop(db);
         self.forget_handles();
         self.world = next;
-        self.open()
+        self.open()?;
+        self.tell_time()
     }
 
     fn make_survivable(&mut self, power: bool) -> Result<()> {

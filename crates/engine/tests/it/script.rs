@@ -96,6 +96,11 @@ impl History {
         &self.states[self.acknowledged]
     }
 
+    /// True if the newest call that may have changed something failed.
+    fn is_in_doubt(&self) -> bool {
+        self.acknowledged + 1 < self.states.len()
+    }
+
     /// Makes a call. Takes note of what it did if it was acknowledged, and of what it may have
     /// done if it failed. `always`: every acknowledged write is durable. A call that needs a
     /// keyspace whose creation failed is left out.
@@ -110,10 +115,11 @@ impl History {
         match perform(db, step, self.version) {
             Ok(()) => {
                 if changes {
+                    assert!(!self.is_in_doubt(), "a write after a failed one is acknowledged");
                     self.states.push(next);
+                    self.acknowledged = self.states.len() - 1;
                 }
-                self.acknowledged = self.states.len() - 1;
-                if always || step.is_durable() {
+                if (always && changes) || step.is_durable() {
                     self.durable = self.acknowledged;
                 }
                 Ok(())
@@ -128,6 +134,7 @@ impl History {
                         | engine::ErrorKind::NotFound
                 );
                 if changes && !refused {
+                    assert!(!self.is_in_doubt(), "after a failed write others are refused");
                     self.states.push(next);
                 }
                 Err(error)
