@@ -87,13 +87,39 @@ fn row_025_a_removal_that_is_not_durable_brings_the_file_back() {
 fn without_its_creation_a_rename_means_nothing() {
     let disk = SimDisk::new(1);
     let fs = disk.root();
-    create(&fs, 1, b"lotus");
+    fs.create_new(name(1)).expect("created");
     fs.rename(name(1), name(2)).expect("renamed");
-    let mut seen = BTreeSet::new();
-    for mask in 0..1 << disk.choices(0) {
-        seen.insert(ids(&disk.image(0, ImageKind::Subset { mask }, 0)));
-    }
-    assert_eq!(seen, BTreeSet::from([vec![], vec![1], vec![2]]));
+    let left = |mask| ids(&disk.image(0, ImageKind::Subset { mask }, 0));
+    assert_eq!(disk.choices(0), 2);
+    assert_eq!(
+        [left(0b00), left(0b01), left(0b10), left(0b11)],
+        [vec![], vec![1], vec![], vec![2]]
+    );
+}
+
+#[test]
+fn a_removal_or_renaming_never_hits_another_file_of_the_same_name() {
+    let (disk, _) = one_old_file(3);
+    let fs = disk.root();
+    fs.remove(name(1)).expect("removed");
+    fs.create_new(name(1)).expect("created");
+    fs.rename(name(1), name(2)).expect("renamed");
+    let left = |mask| disk.image(0, ImageKind::Subset { mask }, 0).files();
+    let (old, new) = ((name(1).to_string(), 3), (name(1).to_string(), 0));
+    assert_eq!(left(0b000), [old.clone()]);
+    assert_eq!(left(0b001), []);
+    assert_eq!(left(0b010), [new.clone()], "the entry was written, so it leads to the new file");
+    assert_eq!(left(0b100), [old], "it is not the file that was renamed");
+    assert_eq!(left(0b011), [new]);
+    assert_eq!(left(0b110), [(name(2).to_string(), 0)]);
+
+    let (disk, _) = one_old_file(3);
+    let fs = disk.root();
+    fs.rename(name(1), name(2)).expect("renamed");
+    fs.create_new(name(1)).expect("created");
+    fs.remove(name(1)).expect("removed");
+    let files = disk.image(0, ImageKind::Subset { mask: 0b100 }, 0).files();
+    assert_eq!(files, [(name(1).to_string(), 3)], "it is not the file that was removed");
 }
 
 #[test]
@@ -140,12 +166,14 @@ fn random_sectors_keep_or_lose_each_512_bytes() {
 fn in_random_images_lengths_grow_or_not_independently_of_bytes() {
     let (disk, file) = one_old_file(512);
     write_all_at(&*file, &[0xbb; 1024], 512).expect("written");
-    let mut lens = BTreeSet::new();
-    for seed in 0..100 {
-        let kind = ImageKind::RandomSectors { keep_percent: 50 };
-        lens.insert(after(&disk, kind, seed).expect("durable").len());
-    }
-    assert_eq!(lens, BTreeSet::from([512, 1024, 1536]));
+    let lens = |keep_percent| {
+        let kind = ImageKind::RandomSectors { keep_percent };
+        let lens = (0..100).map(|seed| after(&disk, kind, seed).expect("durable").len());
+        lens.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(lens(50), BTreeSet::from([512, 1024, 1536]));
+    assert_eq!(lens(100), BTreeSet::from([512, 1536]), "bytes that no length reaches");
+    assert_eq!(lens(0), BTreeSet::from([512, 1536]), "a length that no bytes fill");
 }
 
 #[test]
