@@ -106,9 +106,13 @@ fn a_removal_or_renaming_never_hits_another_file_of_the_same_name() {
     fs.rename(name(1), name(2)).expect("renamed");
     let left = |mask| disk.image(0, ImageKind::Subset { mask }, 0).files();
     let (old, new) = ((name(1).to_string(), 3), (name(1).to_string(), 0));
-    assert_eq!(left(0b000), [old.clone()]);
+    assert_eq!(left(0b000), std::slice::from_ref(&old));
     assert_eq!(left(0b001), []);
-    assert_eq!(left(0b010), [new.clone()], "the entry was written, so it leads to the new file");
+    assert_eq!(
+        left(0b010),
+        std::slice::from_ref(&new),
+        "the entry was written, so it leads to the new file"
+    );
     assert_eq!(left(0b100), [old], "it is not the file that was renamed");
     assert_eq!(left(0b011), [new]);
     assert_eq!(left(0b110), [(name(2).to_string(), 0)]);
