@@ -153,6 +153,16 @@ fn timed<T>(body: impl FnOnce() -> engine::Result<T>) -> engine::Result<(T, Dura
     Ok((result, clock.elapsed()))
 }
 
+/// A stopwatch of this thread's processor time.
+fn processor_time() -> impl Fn() -> Option<Duration> {
+    let start = machine::thread_processor_time();
+    move || machine::thread_processor_time()?.checked_sub(start?)
+}
+
+fn nanos_each(time: Duration, count: u64) -> f64 {
+    time.as_secs_f64() * 1e9 / count as f64
+}
+
 fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
@@ -212,6 +222,7 @@ fn fill(
     let count = dataset.count();
     let mut sampler = Sampler::default();
     let keyspace = db.default_keyspace();
+    let used = processor_time();
     let ((), time) = timed(|| {
         if workload != Workload::Batch {
             return (0..count).try_for_each(|number| {
@@ -231,6 +242,9 @@ fn fill(
         Ok(())
     })?;
     found.add("puts/s", per_second(count, time));
+    if let Some(time) = used() {
+        found.add("put, ns of the thread's processor time", nanos_each(time, count));
+    }
     let what = if workload == Workload::Batch { "batch" } else { "put" };
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("highest", 1.0)] {
         found.add(&format!("{what} {name}, us"), sampler.nanos_at(share) as f64 / 1e3);
@@ -243,6 +257,7 @@ fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> any
     let count = dataset.count();
     let mut random = Random::new(2);
     let mut sampler = Sampler::default();
+    let used = processor_time();
     let (wrong, time) = timed(|| {
         let mut wrong = 0;
         for _ in 0..count {
@@ -254,6 +269,10 @@ fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> any
     })?;
     anyhow::ensure!(wrong == 0, "{wrong} of {count} gets returned something else");
     found.add(&format!("gets/s{when}"), per_second(count, time));
+    if let Some(time) = used() {
+        found
+            .add(&format!("get{when}, ns of the thread's processor time"), nanos_each(time, count));
+    }
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         found.add(&format!("get {name}{when}, us"), sampler.nanos_at(share) as f64 / 1e3);
     }
