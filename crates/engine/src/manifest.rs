@@ -273,26 +273,27 @@ pub(crate) fn numbers(listing: &Listing) -> Vec<u64> {
 /// Reads the newest whole MANIFEST. `None` for a directory without one, or with one whose
 /// creation never finished.
 pub(crate) fn load(fs: &Arc<dyn Fs>, listing: &Listing) -> Result<Option<Loaded>> {
-    let mut numbers = numbers(listing);
-    let Some(newest) = numbers.pop() else { return Ok(None) };
-    let error = match read(fs, newest) {
-        Ok(Some(loaded)) => return Ok(Some(loaded)),
-        Ok(None) => None,
-        Err(error) if error.kind() == ErrorKind::Corrupt => Some(error),
-        Err(error) => return Err(error),
-    };
-    // The newest is not whole. With a predecessor it is a switch that never finished; with none, and nothing else in the directory, a creation that never did.
-    let unfinished = |newest: u64| {
-        let path = fs.path().join(Name::new(MANIFEST, newest).to_string());
-        error.clone().unwrap_or_else(|| Error::corrupt("manifest state", &path, 0, 1, 0))
-    };
-    match numbers.pop() {
-        Some(previous) => match read(fs, previous)? {
-            Some(loaded) => Ok(Some(loaded)),
-            None => Err(unfinished(newest)),
-        },
-        None if listing.entries.iter().all(|entry| entry.name.kind == MANIFEST) => Ok(None),
-        None => Err(unfinished(newest)),
+    // Behind the newest whole file stand only switches, or creations, that never finished: an older
+    // file is gone before the first edit of a newer one.
+    let mut unfinished = None;
+    for number in numbers(listing).into_iter().rev() {
+        match read(fs, number) {
+            Ok(Some(loaded)) => return Ok(Some(loaded)),
+            Ok(None) => {
+                let path = fs.path().join(Name::new(MANIFEST, number).to_string());
+                unfinished.get_or_insert(Error::corrupt("manifest state", &path, 0, 1, 0));
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                unfinished.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // With nothing else in the directory there never was a database.
+    let is_other = |entry: &vfs::DirEntry| entry.name.kind != MANIFEST;
+    match unfinished {
+        Some(error) if listing.entries.iter().any(is_other) => Err(error),
+        _ => Ok(None),
     }
 }
 

@@ -298,3 +298,30 @@ fn a_directory_without_a_manifest_holds_no_database() {
     drop(disk.root().create_new(Name::new(MANIFEST, 1)).expect("a healthy disk"));
     assert!(loaded(&disk).expect("nothing was ever in it").is_none());
 }
+
+/// Found by the crash explorer (`config=mapped/mapped/durable/seeded ops= crash=3:64 nested=2:8`):
+/// a creation that was cut off, and then its repetition.
+#[test]
+fn a_creation_that_was_cut_off_twice_is_still_no_database() {
+    let disk = SimDisk::new(1);
+    write(&disk, 1, &[0; 160]);
+    drop(disk.root().create_new(Name::new(MANIFEST, 2)).expect("a healthy disk"));
+    assert!(loaded(&disk).expect("nothing was ever in it").is_none());
+}
+
+/// Two switches in a row that never finished leave two files that are not whole behind the one
+/// that counts.
+#[test]
+fn a_switch_that_was_cut_off_twice_leaves_the_old_state() {
+    let disk = SimDisk::new(1);
+    let catalog = start(&disk, 1, example(), &[]).catalog().clone();
+    write(&disk, 2, &[0; 160]);
+    write(&disk, 3, b"NE");
+    drop(disk.root().create_new(Name::new(wal::SEGMENT, 1)).expect("a healthy disk"));
+    let found = loaded(&disk).expect("the old one is whole").expect("it is there");
+    assert_eq!(found.catalog, catalog);
+}
+
+fn write(disk: &SimDisk, number: u64, bytes: &[u8]) {
+    disk.write_file(Name::new(MANIFEST, number), bytes);
+}
