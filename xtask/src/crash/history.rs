@@ -134,9 +134,12 @@ impl History {
         let acked = self.acks.partition_point(|(calls, ..)| *calls <= boundary);
         let ticked = self.clock.partition_point(|(calls, _)| *calls <= boundary);
         let ack = acked.checked_sub(1).map(|index| self.acks[index]);
+        let durable = ack.map_or(0, |(_, durable, _)| durable);
+        let attempted = attempted.checked_sub(1).map_or(0, |index| self.attempts[index].1);
         Bounds {
-            durable: ack.map_or(0, |(_, durable, _)| durable),
-            attempted: attempted.checked_sub(1).map_or(0, |index| self.attempts[index].1),
+            durable,
+            // A commit may be attempted and acknowledged without a single call.
+            attempted: attempted.max(durable),
             flushed: ack.map_or(0, |(.., flushed)| flushed),
             clock_ms: ticked.checked_sub(1).map_or(0, |index| self.clock[index].1),
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use engine::{Durability, Options, WriteOptions};
+use vfs::Random;
 
 /// Values of at least this many bytes live in the value log.
 pub const INLINE_MAX: usize = 256;
@@ -196,6 +197,7 @@ impl Config {
             .append_mode(append)
             .read_mode(read)
             .inline_max(INLINE_MAX)
+            .promote_min(0.70)
             .memtable_bytes(4096)
             .segment_bytes(4096)
             .log_bytes(4096)
@@ -361,6 +363,17 @@ pub fn sequences(alphabet: &[Op], len: usize) -> Vec<Vec<Op>> {
         all = all.iter().flat_map(longer).collect();
     }
     all
+}
+
+/// `len` calls, writes more often than others.
+pub fn random_sequence(alphabet: &[Op], len: usize, seed: u64) -> Vec<Op> {
+    let mut random = Random::new(seed ^ 0x7a11);
+    let writes = [Op::Put, Op::BigPut, Op::Batch, Op::HugePut];
+    let draw = |_| match random.percent(40) {
+        true => writes[random.index(writes.len())],
+        false => alphabet[random.index(alphabet.len())],
+    };
+    (0..len).map(draw).collect()
 }
 
 #[cfg(test)]

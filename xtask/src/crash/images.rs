@@ -1,0 +1,69 @@
+//! Which images of a disk are worth judging at a boundary.
+
+use vfs::Random;
+use vfs::sim::{ImageKind, SimDisk};
+
+use super::plan::Place;
+
+/// Draws of one random image kind have numbers below this.
+const DRAWS_MAX: usize = 8;
+/// Images from this number on are subsets of the pending changes.
+const SUBSETS: usize = 1000;
+/// How much is tried at each boundary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effort {
+    /// Images of each random kind, at most 8.
+    pub draws: usize,
+    /// Every subset of the pending changes is an image where there are at most so many.
+    pub subset_choices_max: usize,
+    /// Of the images of sequences up to length 1, one in so many is also crashed inside its
+    /// recovery, at every call; 0 for none.
+    pub nested_every: u64,
+    /// One in so many recovered stores is compacted, closed and opened once more; 0 for none.
+    pub settle_every: u64,
+}
+
+impl Effort {
+    /// What the command does.
+    pub const FULL: Effort =
+        Effort { draws: 2, subset_choices_max: 5, nested_every: 1, settle_every: 8 };
+    /// What a test has time for.
+    pub const QUICK: Effort =
+        Effort { draws: 1, subset_choices_max: 3, nested_every: 16, settle_every: 32 };
+}
+
+/// The kind and the draw of an image's number.
+pub(super) fn image_of(number: usize) -> (ImageKind, usize) {
+    if number >= SUBSETS {
+        return (ImageKind::Subset { mask: (number - SUBSETS) as u64 }, 0);
+    }
+    let kinds = ImageKind::kinds();
+    (kinds[(number / DRAWS_MAX).min(kinds.len() - 1)], number % DRAWS_MAX)
+}
+
+/// The numbers of the images worth building with so many changes pending.
+pub(super) fn images(choices: usize, effort: &Effort) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    for (index, kind) in ImageKind::kinds().iter().enumerate() {
+        let draws = match kind.is_random() {
+            true => effort.draws.min(DRAWS_MAX),
+            false => 1,
+        };
+        numbers.extend((0..draws).map(|draw| index * DRAWS_MAX + draw));
+        if choices == 0 {
+            return numbers; // all images are one
+        }
+    }
+    if choices <= effort.subset_choices_max {
+        numbers.extend((0..1 << choices).map(|mask| SUBSETS + mask));
+    }
+    numbers
+}
+
+pub(super) fn build(disk: &SimDisk, place: Place, seed: u64) -> SimDisk {
+    let (kind, draw) = image_of(place.image);
+    let mixed = [place.boundary, place.image, draw].iter().fold(seed, |seed, part| {
+        Random::new(seed ^ (*part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64()
+    });
+    disk.image(place.boundary, kind, mixed)
+}

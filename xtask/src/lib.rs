@@ -1,0 +1,3 @@
+//! The parts of the maintenance commands that tests use too.
+
+pub mod crash;
