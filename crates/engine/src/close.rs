@@ -10,27 +10,45 @@ use crate::state::State;
 
 /// Log bytes that a close leaves to the next open's replay instead of flushing them.
 const REPLAY_BYTES_MAX: u64 = 4 << 20;
+/// Log segments that a close leaves to the next open's replay: every open adds one.
+const REPLAY_SEGMENTS_MAX: usize = 4;
 
-/// Ends the jobs, flushes what should not be replayed, seals the log and records its end.
+/// Ends the jobs, flushes what should not be replayed, seals the log, records its end and lets go
+/// of the directory.
 pub(crate) fn close(state: &State) -> Result<()> {
     state.closed.store(true, Ordering::Release);
     jobs::stop(state);
-    let result = close_files(state);
+    let flushed = flush_much(state);
+    // Whoever flushes, merges or makes an edit on a caller's thread is done when these are held,
+    // and is refused afterwards: by then another process may have the directory.
+    let flushing = state.flushing.lock();
+    let merging = state.merging.lock();
+    let sealed = flushed.and_then(|()| seal_log(state));
     state.files.sweep();
-    *state.lock.lock() = None;
-    result
+    let manifest = state.manifest.lock();
+    let commit = state.commit.lock();
+    state.release();
+    drop((commit, manifest, merging, flushing));
+    sealed
 }
 
-fn close_files(state: &State) -> Result<()> {
+/// Flushes unless replaying is as good.
+fn flush_much(state: &State) -> Result<()> {
     // A writer that passed its check is done when it lets go of the commit lock; later ones see
     // that the database is closed.
     let much = {
         let commit = state.commit.lock();
-        commit.unlogged || commit.log_bytes > REPLAY_BYTES_MAX || !state.view().sealed.is_empty()
+        let view = state.view();
+        let segments = view.active.segments.read().len();
+        commit.unlogged
+            || commit.log_bytes > REPLAY_BYTES_MAX
+            || !view.sealed.is_empty()
+            || (segments > REPLAY_SEGMENTS_MAX && !view.active.is_empty())
     };
-    if much {
-        flush::flush_all(state)?;
-    }
+    if much { flush::flush_all(state) } else { Ok(()) }
+}
+
+fn seal_log(state: &State) -> Result<()> {
     state.check_sound()?;
     let last_seq = state.commit.lock().last_seq;
     let end = state.log.seal()?.end;

@@ -38,7 +38,7 @@ pub(crate) fn plan(
     keyspace: u32,
     full: bool,
 ) -> Option<Box<dyn Merge>> {
-    let now_ms = files.env.clock.wall_ms();
+    let now_ms = files.now_ms();
     let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files) }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
     if plan.lower.is_empty() && disjoint && !full {
@@ -154,19 +154,19 @@ struct Rewrite {
 
 impl Rewrite {
     fn new(levels: Levels, files: Arc<Files>, keyspace: u32, plan: Plan) -> Rewrite {
-        let now_ms = files.env.clock.wall_ms();
+        let now_ms = files.now_ms();
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         let table_bytes = files.options.table_bytes;
         let mut cursors: Vec<BoxCursor> = Vec::new();
         if plan.upper_level == 0 {
             for table in &plan.upper {
-                cursors.push(Box::new(table.table.cursor()));
+                cursors.push(Box::new(table.table.cursor_verifying()));
             }
         } else {
-            cursors.push(Box::new(LevelCursor::new(Arc::new(plan.upper.clone()))));
+            cursors.push(Box::new(LevelCursor::verifying(Arc::new(plan.upper.clone()))));
         }
         if !plan.lower.is_empty() {
-            cursors.push(Box::new(LevelCursor::new(Arc::new(plan.lower.clone()))));
+            cursors.push(Box::new(LevelCursor::verifying(Arc::new(plan.lower.clone()))));
         }
         let mut inputs = plan.upper;
         inputs.extend(plan.lower);

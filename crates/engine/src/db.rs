@@ -26,6 +26,10 @@ use crate::state::{Pin, State};
 use crate::stats::{self, Stats};
 use crate::write::{self, Op};
 
+/// Log segments behind the recovered memtables at which an open flushes them: a chain of crashes
+/// or short opens must not make it grow for ever.
+const REPLAY_SEGMENTS_MAX: usize = 8;
+
 /// What every handle shares; dropping the last one closes the database.
 struct Shared {
     state: Arc<State>,
@@ -97,6 +101,13 @@ impl Db {
         options.validate()?;
         let (state, recovery) = recover::open(fs, env, options)?;
         let state = Arc::new(state);
+        if state.view().active.segments.read().len() > REPLAY_SEGMENTS_MAX {
+            // Every open adds a segment to a log that is not flushed. On a full disk that waits.
+            match flush::flush_all(&state) {
+                Err(error) if error.kind() != ErrorKind::NoSpace => return Err(error),
+                _ => {}
+            }
+        }
         let jobs = jobs::spawn(&state)?;
         state.jobs.set(jobs).expect("jobs are set once");
         if state.is_pressed() {
@@ -213,8 +224,7 @@ impl Db {
     /// skipped the log.
     pub fn sync(&self) -> Result<()> {
         self.state().check_writable()?;
-        let synced = self.state().log.sync();
-        synced.map_err(|error| self.state().judge(error.into()))
+        write::sync(self.state())
     }
 
     /// Moves everything from memory into index files and value segments; returns when that is
@@ -243,7 +253,8 @@ impl Db {
     }
 
     /// Closes the database for all its handles and says whether that went well. Afterwards every
-    /// call is `Closed`, a second close too; values and the LOCK are let go.
+    /// call is `Closed`, a second close too, and the directory can be opened again. Memory is
+    /// let go with the last handle, a mapped file with the last `Value` in it.
     pub fn close(self) -> Result<()> {
         self.shared.close()
     }

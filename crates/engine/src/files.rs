@@ -28,6 +28,7 @@ pub(crate) struct Files {
     pub(crate) options: Options,
     pub(crate) segment_ids: SegmentIds,
     next_file: AtomicU64,
+    clock_ms: AtomicU64,
     retired: Mutex<Vec<Retired>>,
 }
 
@@ -45,9 +46,22 @@ impl Files {
         options: Options,
         segment_ids: SegmentIds,
         next_file: u64,
+        clock_ms: u64,
     ) -> Files {
         let (next_file, retired) = (AtomicU64::new(next_file), Mutex::new(Vec::new()));
-        Files { fs, env, db_id, options, segment_ids, next_file, retired }
+        let clock_ms = AtomicU64::new(clock_ms);
+        Files { fs, env, db_id, options, segment_ids, next_file, clock_ms, retired }
+    }
+
+    /// Milliseconds since 1970, never less than anybody was told before, also by earlier opens.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let wall_ms = self.env.clock.wall_ms();
+        self.clock_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms)
+    }
+
+    /// The latest time anybody was told.
+    pub(crate) fn seen_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::Relaxed)
     }
 
     /// The id the next table will get.

@@ -31,7 +31,9 @@ use crate::vlog::{self, Segments, ValueWriter};
 /// Flushes the oldest sealed generation. False if there is none.
 pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
     let _flushing = state.flushing.lock();
+    let _guard = state.guard("flush");
     state.check_sound()?;
+    state.check_held()?;
     let view = state.view();
     let Some(generation) = view.sealed.last().cloned() else { return Ok(false) };
     flush(state, &view, &generation).map_err(|error| state.judge(error))?;
@@ -46,6 +48,7 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
     {
         let mut commit = state.commit.lock();
         state.check_sound()?;
+        state.check_held()?;
         if !state.view().active.is_empty() {
             seal(state, &mut commit).map_err(|error| state.judge(error))?;
         }

@@ -11,6 +11,7 @@ use crate::flush;
 use crate::merge;
 use crate::options::Durability;
 use crate::state::{Jobs, State};
+use crate::write;
 
 /// How long a job waits after a full disk refused it.
 const RETRY: Duration = Duration::from_millis(200);
@@ -21,10 +22,7 @@ pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
     let merge = job(state, "merge", merge::merge_any, Next::Park)?;
     let sync = match state.files.options.durability {
         Durability::Interval(period) => {
-            let sync = |state: &State| {
-                let result = state.log.sync().map_err(Error::from);
-                result.map_err(|error| state.judge(error)).map(|()| false)
-            };
+            let sync = |state: &State| write::sync(state).map(|()| false);
             Some(job(state, "sync", sync, Next::ParkFor(period))?)
         }
         _ => None,
@@ -46,7 +44,12 @@ fn job(
             Ok(Ok(true)) => Next::Again,
             Ok(Ok(false)) => idle,
             Ok(Err(error)) if error.kind() == ErrorKind::NoSpace => Next::ParkFor(RETRY),
-            Ok(Err(_)) => Next::Stop,
+            Ok(Err(error)) => {
+                if error.kind() != ErrorKind::Closed {
+                    state.fail(&error);
+                }
+                Next::Stop
+            }
             Err(panic) => {
                 let reason = panic.downcast_ref::<String>().map(String::as_str);
                 let reason = reason.or(panic.downcast_ref::<&str>().copied());

@@ -162,10 +162,15 @@ impl TableOutput {
 
     pub(crate) fn end_table(&mut self) -> Result<()> {
         let Some((file, builder)) = self.open.take() else { return Ok(()) };
-        let built = builder.finish(&[])?;
-        let (len, footer_crc) = (built.len, built.footer_crc);
-        let record = TableRecord { file, level: self.level, len, footer_crc };
-        let table = self.files.open_table(&record)?;
+        let finish = || -> Result<(TableRecord, Arc<Table>)> {
+            let built = builder.finish(&[])?;
+            let (len, footer_crc) = (built.len, built.footer_crc);
+            let record = TableRecord { file, level: self.level, len, footer_crc };
+            let table = self.files.open_table(&record)?;
+            Ok((record, table))
+        };
+        let abandon = |_: &Error| self.files.abandon(Name::new(TABLE, file));
+        let (record, table) = finish().inspect_err(abandon)?;
         self.done.push(Arc::new(LevelTable { record, table }));
         Ok(())
     }
@@ -237,11 +242,19 @@ pub(crate) struct LevelCursor {
     level: Level,
     index: usize,
     cursor: Option<TableCursor>,
+    /// Verify every page at each read, not only at its first.
+    verifying: bool,
 }
 
 impl LevelCursor {
     pub(crate) fn new(level: Level) -> LevelCursor {
-        LevelCursor { level, index: 0, cursor: None }
+        LevelCursor { level, index: 0, cursor: None, verifying: false }
+    }
+
+    /// As [`LevelCursor::new`] for a merge: what it copies gets fresh checksums, so it must be
+    /// sound at that moment.
+    pub(crate) fn verifying(level: Level) -> LevelCursor {
+        LevelCursor { verifying: true, ..LevelCursor::new(level) }
     }
 
     /// Moves to a table, or past the end if there is none.
@@ -249,7 +262,10 @@ impl LevelCursor {
         let same = self.cursor.is_some() && index == Some(self.index);
         if !same {
             let table = index.and_then(|index| self.level.get(index));
-            self.cursor = table.map(|table| table.table.cursor());
+            self.cursor = table.map(|table| match self.verifying {
+                true => table.table.cursor_verifying(),
+                false => table.table.cursor(),
+            });
             self.index = index.unwrap_or(0);
         }
         self.cursor.as_mut()

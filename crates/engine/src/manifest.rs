@@ -22,12 +22,15 @@ use wal::{Position, SegmentId, SegmentMeta, SegmentWriter};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::IndexKind;
+use crate::record::SEQ_MAX;
 
 pub(crate) const MANIFEST: Kind = Kind::new("manifest");
 /// Version of everything the engine writes; another one is refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// An edit may not be longer; a hostile length is refused before anything is allocated.
 const EDIT_LEN_MAX: usize = 256 << 20;
+/// File numbers stay below, so that the next one can be counted; a segment's id has 32 bits.
+const NUMBER_LIMIT: u64 = u32::MAX as u64;
 /// A file that grew beyond this is followed by a fresh one.
 const MANIFEST_BYTES_MAX: u64 = 8 << 20;
 
@@ -192,7 +195,8 @@ impl Catalog {
                 segment.garbage = segment.garbage.saturating_add(bytes);
             }
             Change::Flushed { seq, wal_min } => {
-                if seq < self.flushed_seq || wal_min < self.wal_min {
+                let grows = self.flushed_seq <= seq && self.wal_min <= wal_min;
+                if !grows || seq > SEQ_MAX {
                     return Err("flushed seq");
                 }
                 self.flushed_seq = seq;
@@ -264,6 +268,7 @@ pub(crate) fn numbers(listing: &Listing) -> Vec<u64> {
         .entries
         .iter()
         .filter(|entry| entry.name.kind == MANIFEST && !entry.name.quarantined && !entry.is_dir)
+        .filter(|entry| entry.name.id < NUMBER_LIMIT)
         .map(|entry| entry.name.id)
         .collect();
     numbers.sort_unstable();

@@ -52,9 +52,11 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
 
 /// Runs a merge to its end and installs it. The caller holds the merge lock.
 fn run(state: &State, keyspace: u32, mut merge: Box<dyn Merge>) -> Result<()> {
+    let _guard = state.guard("merge");
     let result = (|| {
+        state.check_held()?;
         while !merge.step()? {
-            state.check_sound()?;
+            state.check_writable()?;
         }
         let delta = merge.finish();
         state.counters.merge_bytes.fetch_add(delta.bytes_written, Ordering::Relaxed);

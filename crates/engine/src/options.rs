@@ -105,13 +105,13 @@ impl Options {
         self
     }
 
-    /// Memtable bytes that end a generation. Default 64 MiB, at least 4 KiB.
+    /// Memtable bytes that end a generation. Default 64 MiB, 4 KiB to 4 GiB.
     pub fn memtable_bytes(mut self, bytes: u64) -> Options {
         self.memtable_bytes = bytes;
         self
     }
 
-    /// Memtable entries that end a generation. Default 300,000, at least 1.
+    /// Memtable entries that end a generation. Default 300,000, 1 to 2^28.
     pub fn memtable_entries(mut self, count: u64) -> Options {
         self.memtable_entries = count;
         self
@@ -131,8 +131,8 @@ impl Options {
         self
     }
 
-    /// Sealed generations that may wait for their flush before writers wait. Default 2, at least
-    /// 1.
+    /// Sealed generations that may wait for their flush before writers wait. Default 2, 1 to
+    /// 64, and `memtable_bytes * (sealed_max + 2)` at most 16 GiB.
     pub fn sealed_max(mut self, count: usize) -> Options {
         self.sealed_max = count;
         self
@@ -208,11 +208,14 @@ impl Options {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        in_range("memtable_bytes", self.memtable_bytes, 4096, 1 << 40)?;
-        in_range("memtable_entries", self.memtable_entries, 1, 1 << 40)?;
+        in_range("memtable_bytes", self.memtable_bytes, 4096, 4 << 30)?;
+        in_range("memtable_entries", self.memtable_entries, 1, 1 << 28)?;
         in_range("segment_bytes", self.segment_bytes, 4096, wal::SEGMENT_BYTES_MAX)?;
         in_range("log_bytes", self.log_bytes, self.segment_bytes, 1 << 50)?;
-        in_range("sealed_max", self.sealed_max as u64, 1, 1000)?;
+        in_range("sealed_max", self.sealed_max as u64, 1, 64)?;
+        // All of them may have to be replayed into one.
+        let replayed = self.memtable_bytes.saturating_mul(self.sealed_max as u64 + 2);
+        in_range("memtable_bytes * (sealed_max + 2)", replayed, 4096, 16 << 30)?;
         in_range("inline_max", self.inline_max as u64, 0, 64 << 10)?;
         in_range("bloom_bits_per_key", u64::from(self.bloom_bits_per_key), 0, 32)?;
         in_range("table_bytes", self.table_bytes, 4096, 1 << 40)?;

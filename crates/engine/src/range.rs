@@ -193,7 +193,7 @@ impl std::iter::FusedIterator for Range {}
 impl Open {
     fn step(&mut self, forward: bool) -> Result<Option<(Key, Value)>> {
         self.state.check_open()?;
-        self.pin.view()?;
+        self.pin.check()?;
         self.advance(forward)?;
         loop {
             let side = if forward { &mut self.front } else { &mut self.back };

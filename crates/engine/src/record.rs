@@ -186,6 +186,9 @@ pub(crate) fn value_of(bytes: &Bytes, record_value: &[u8]) -> Bytes {
     bytes.slice_ref(record_value)
 }
 
+/// A record starts below this offset, so that a pointer can name it.
+pub(crate) const OFFSET_LIMIT: u64 = 8 << UNIT_BITS;
+
 /// Where a record is: segment, offset and about how long it is, in eight bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ValuePtr(u64);

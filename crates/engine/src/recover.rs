@@ -13,18 +13,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memtable::{Entry, Kind, Memtable};
-use vfs::{DirEntry, Env, Fs, Listing, Name};
+use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
 use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Files, TABLE};
 use crate::index::Index;
 use crate::levels::Levels;
-use crate::manifest::{self, Catalog, Change, KeyspaceRecord, Loaded, MANIFEST, Manifest};
+use crate::manifest::{self, Catalog, Change, KeyspaceRecord, Loaded, Manifest};
 use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
 use crate::record::{self, RecordKind, ValuePtr};
 use crate::state::{Commit, Generation, KeyspaceView, Parts, State, View, new_memtable};
 use crate::vlog::Segments;
+
+/// Scratch files of the preallocation probe; a crash may leave one.
+const PROBE: FileKind = FileKind::new("probe");
+/// Table ids stay below.
+const FILE_ID_LIMIT: u64 = 1 << 62;
+/// Segment ids stay below.
+const SEGMENT_ID_LIMIT: u64 = u32::MAX as u64 - 1;
 
 /// What recovery met; part of `Stats`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +94,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
 /// Refuses a directory that holds something, but no database, before anything is changed.
 fn check_ours(fs: &Arc<dyn Fs>, listing: &Listing, options: &Options) -> Result<()> {
     let path = fs.path().display();
-    if listing.entries.iter().any(|entry| entry.name.kind == MANIFEST) {
+    if !manifest::numbers(listing).is_empty() {
         return Ok(());
     }
     let ours = listing.entries.iter().map(|entry| entry.name.to_string());
@@ -124,20 +131,23 @@ fn new_files(
     catalog: &Catalog,
     listing: &Listing,
 ) -> Files {
-    let newest = |kinds: &[vfs::Kind]| {
+    // A name beyond any id that can have been given is no file of ours.
+    let newest = |kinds: &[FileKind], limit: u64| {
         let of_kind = |entry: &&DirEntry| kinds.contains(&entry.name.kind);
-        listing.entries.iter().filter(of_kind).map(|entry| entry.name.id).max().unwrap_or(0)
+        let ids = listing.entries.iter().filter(of_kind).map(|entry| entry.name.id);
+        ids.filter(|id| *id < limit).max().unwrap_or(0)
     };
-    let next_file = catalog.next_file.max(newest(&[TABLE]) + 1);
+    let next_file = catalog.next_file.max(newest(&[TABLE], FILE_ID_LIMIT) + 1);
     let segment_ids = SegmentIds::new();
     segment_ids.raise_above(SegmentId(catalog.next_segment.saturating_sub(1)));
-    let newest_segment = newest(&[wal::SEGMENT, wal::VALUES]);
-    segment_ids.raise_above(SegmentId(u32::try_from(newest_segment).unwrap_or(u32::MAX - 1)));
-    Files::new(fs.clone(), env.clone(), catalog.db_id, options, segment_ids, next_file)
+    let newest_segment = newest(&[wal::SEGMENT, wal::VALUES], SEGMENT_ID_LIMIT);
+    segment_ids.raise_above(SegmentId(u32::try_from(newest_segment).expect("below the limit")));
+    let (db_id, clock_ms) = (catalog.db_id, catalog.clock_ms);
+    Files::new(fs.clone(), env.clone(), db_id, options, segment_ids, next_file, clock_ms)
 }
 
 fn raise_ids(files: &Files, catalog: Catalog) -> Catalog {
-    let next_segment = catalog.next_segment.max(files.segment_ids.peek().0);
+    let next_segment = catalog.next_segment.max(files.segment_ids.peek().0.saturating_add(1));
     Catalog { next_file: catalog.next_file.max(files.next_file()), next_segment, ..catalog }
 }
 
@@ -201,7 +211,7 @@ fn replay(files: &Files, catalog: &Catalog, report: &mut RecoveryReport) -> Resu
             batches += 1;
             let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
             let path = files.fs.path().join(name.to_string());
-            replay_batch(files, &memtables, record.address, &path, record.payload)
+            replay_batch(files, catalog, &memtables, &record, &path)
         });
     let (log, recovered) = opened.map_err(Error::named_file)?;
     report.batches = batches;
@@ -241,17 +251,28 @@ fn log_options(files: &Files) -> wal::Options {
 /// Puts the records of a logged batch into the memtables, as the write did.
 fn replay_batch(
     files: &Files,
+    catalog: &Catalog,
     memtables: &[(u32, Arc<Memtable>)],
-    address: Position,
+    batch: &wal::Record<'_>,
     path: &Path,
-    payload: &[u8],
 ) -> vfs::Result<()> {
     let mut at = 0;
-    while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {
-        let offset = address.offset + at as u64;
-        let place = Position { offset, ..address };
+    while let Some(rest) = batch.payload.get(at..).filter(|rest| !rest.is_empty()) {
+        let offset = batch.address.offset + at as u64;
+        let place = Position { offset, ..batch.address };
         let (record, len) = record::decode(files.db_id, place, path, offset, rest)?;
         at += len;
+        let bad = |what, limit, found| Err(vfs::Error::corrupt(what, path, offset, limit, found));
+        if record.seq != batch.seq {
+            return bad("seq of a record", batch.seq, record.seq);
+        }
+        if offset >= record::OFFSET_LIMIT {
+            return bad("offset of a record", record::OFFSET_LIMIT, offset);
+        }
+        // Nothing is logged for a keyspace before its creation is durable.
+        if record.keyspace >= catalog.next_keyspace {
+            return bad("keyspace", catalog.next_keyspace.into(), record.keyspace.into());
+        }
         let found = memtables.binary_search_by_key(&record.keyspace, |(id, _)| *id);
         // A keyspace that is not there any more was dropped after this was written.
         let Ok(index) = found else { continue };
@@ -290,7 +311,7 @@ fn set_aside(
     superseded: &[Name],
     clean: bool,
 ) -> Result<Vec<String>> {
-    let ours = [TABLE, wal::SEGMENT, wal::VALUES];
+    let ours = [TABLE, wal::SEGMENT, wal::VALUES, PROBE];
     let mut quarantined = Vec::new();
     let mut changed = false;
     for entry in listing.entries.iter().filter(|entry| !entry.is_dir) {
@@ -303,7 +324,11 @@ fn set_aside(
                 changed = true;
             }
         } else if ours.contains(&entry.name.kind) && !known.contains(&entry.name) {
-            fs.rename(entry.name, entry.name.quarantine())?;
+            match fs.rename(entry.name, entry.name.quarantine()) {
+                // Somebody copied it back beside its quarantined self; both stay.
+                Err(vfs::Error::Invalid { .. }) => continue,
+                renamed => renamed?,
+            }
             quarantined.push(entry.name.to_string());
             changed = true;
         }
@@ -355,6 +380,7 @@ fn new_commit(replay: &Replay) -> Commit {
         entries: memtables.iter().map(|(_, table)| table.entries()).sum(),
         log_bytes: replay.recovered.segments.iter().filter(needed).map(|meta| meta.len).sum(),
         unlogged: false,
+        pointers: Vec::new(),
         memtables,
     }
 }

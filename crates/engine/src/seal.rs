@@ -9,6 +9,7 @@ use crate::state::{Commit, Generation, KeyspaceView, State, View, new_memtable};
 /// keyspaces, one view swap. `&mut Commit` is the proof that the commit lock is held, so nothing
 /// can land between the old memtables and the new ones.
 pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
+    state.check_held()?;
     state.log.rotate()?;
     let segment = state.log.segment(state.log.active()).expect("the log has its active segment");
     let view = state.view();

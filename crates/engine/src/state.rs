@@ -16,6 +16,7 @@ use crate::files::Files;
 use crate::index::{Delta, Index};
 use crate::manifest::{Change, Manifest};
 use crate::options::IndexKind;
+use crate::record::ValuePtr;
 use crate::vlog::{self, Segments};
 
 /// The memtables that fill together and are flushed together, and the log segments behind them.
@@ -123,11 +124,14 @@ pub(crate) struct Commit {
     pub(crate) log_bytes: u64,
     /// True if it holds batches that are in no log.
     pub(crate) unlogged: bool,
+    /// Where the newest batch's records are; kept for its memory.
+    pub(crate) pointers: Vec<ValuePtr>,
 }
 
 /// A reader's pin on a view: a snapshot's or an iterator's.
 pub(crate) struct Pin {
     pub(crate) seq: u64,
+    expired: AtomicBool,
     /// `None` once it expired.
     view: RwLock<Option<Arc<View>>>,
 }
@@ -135,12 +139,32 @@ pub(crate) struct Pin {
 impl Pin {
     /// The pinned view. `SnapshotExpired` if it held too much memory.
     pub(crate) fn view(&self) -> Result<Arc<View>> {
-        self.view.read().clone().ok_or_else(|| {
-            let message = "the snapshot expired: it kept more flushed memtables in memory than \
-                option pinned_bytes_max allows";
-            Error::new(ErrorKind::SnapshotExpired, message)
-        })
+        self.view.read().clone().ok_or_else(expired)
     }
+
+    /// `SnapshotExpired` if it held too much memory.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.expired.load(Ordering::Relaxed) { Err(expired()) } else { Ok(()) }
+    }
+
+    /// Takes the view away if it holds one of some generations.
+    fn expire(&self, flushed: &[Weak<Generation>]) {
+        let holds = |view: &Arc<View>| {
+            let mut held = view.sealed.iter().chain([&view.active]);
+            held.any(|one| flushed.iter().any(|other| other.as_ptr() == Arc::as_ptr(one)))
+        };
+        let mut view = self.view.write();
+        if view.as_ref().is_some_and(holds) {
+            self.expired.store(true, Ordering::Relaxed);
+            *view = None;
+        }
+    }
+}
+
+fn expired() -> Error {
+    let message = "the snapshot expired: it kept more flushed memtables in memory than option \
+        pinned_bytes_max allows";
+    Error::new(ErrorKind::SnapshotExpired, message)
 }
 
 /// Memory that readers keep alive.
@@ -167,20 +191,22 @@ impl Pins {
         held.map(|generation| generation.bytes()).sum()
     }
 
-    /// Takes note of a flushed generation, then lets the oldest readers expire until no more than
-    /// `bytes_max` are held.
+    /// Takes note of a flushed generation, then lets the oldest readers that hold one expire until
+    /// no more than `bytes_max` are held. (An iterator that nobody asks for its next entry lets
+    /// go only when it is asked or dropped.)
     pub(crate) fn flushed(&mut self, generation: &Arc<Generation>, bytes_max: u64) {
         self.flushed.push(Arc::downgrade(generation));
         // The caller holds one reference more; its bytes count only if readers hold it too.
         let own = generation.bytes();
-        let mut readers = std::mem::take(&mut self.readers).into_iter();
-        while self.bytes().saturating_sub(own) > bytes_max {
-            let Some(oldest) = readers.next() else { break };
-            if let Some(pin) = oldest.upgrade() {
-                *pin.view.write() = None;
+        self.readers.retain(|pin| pin.strong_count() > 0);
+        for index in 0..self.readers.len() {
+            if self.bytes().saturating_sub(own) <= bytes_max {
+                break;
+            }
+            if let Some(pin) = self.readers[index].upgrade() {
+                pin.expire(&self.flushed);
             }
         }
-        self.readers = readers.collect();
     }
 }
 
@@ -204,8 +230,9 @@ pub(crate) struct State {
     pub(crate) log: Log,
     /// Tells this open database from every other one in the process.
     pub(crate) owner: u64,
-    /// Leaf. Gone after close, so that the directory can be opened again.
-    pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Leaf, but held while an edit is written. Gone after close, so that the directory can be
+    /// opened again; nothing is changed in it from then on.
+    lock: Mutex<Option<Box<dyn Lock>>>,
     /// Set once, right after.
     pub(crate) jobs: OnceLock<Jobs>,
 
@@ -216,7 +243,6 @@ pub(crate) struct State {
     pressed: AtomicBool,
     failed: AtomicBool,
     pub(crate) closed: AtomicBool,
-    clock_ms: AtomicU64,
     pub(crate) counters: Counters,
 
     /// 1. Held by the one who flushes.
@@ -262,7 +288,6 @@ impl State {
             pressed: AtomicBool::new(view.is_pressed(&files)),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            clock_ms: AtomicU64::new(manifest.catalog().clock_ms),
             counters: Counters::default(),
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
@@ -307,7 +332,8 @@ impl State {
             let seq = self.visible();
             if Arc::ptr_eq(&view, &self.view.read()) {
                 assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
-                let pin = Arc::new(Pin { seq, view: RwLock::new(Some(view)) });
+                let (expired, view) = (AtomicBool::new(false), RwLock::new(Some(view)));
+                let pin = Arc::new(Pin { seq, expired, view });
                 self.pins.lock().add(&pin);
                 return pin;
             }
@@ -320,8 +346,7 @@ impl State {
 
     /// Milliseconds since 1970, never less than anybody was told before, also by earlier opens.
     pub(crate) fn now_ms(&self) -> u64 {
-        let wall_ms = self.files.env.clock.wall_ms();
-        self.clock_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms)
+        self.files.now_ms()
     }
 
     /// Refuses calls after close.
@@ -383,16 +408,36 @@ impl State {
         manifest: &mut MutexGuard<'_, Manifest>,
         mut changes: Vec<Change>,
     ) -> Result<()> {
-        if let Some(lock) = &*self.lock.lock() {
-            lock.verify().inspect_err(|_| self.fail(&lost_lock()))?;
-        }
+        let lock = self.lock.lock();
+        self.verify(lock.as_deref())?;
         changes.push(Change::Ids {
             file: self.files.next_file(),
-            segment: self.files.segment_ids.peek().0,
+            segment: self.files.segment_ids.peek().0.saturating_add(1),
             keyspace: 0,
         });
-        changes.push(Change::Clock { wall_ms: self.clock_ms.load(Ordering::Relaxed) });
+        changes.push(Change::Clock { wall_ms: self.files.seen_ms() });
         manifest.commit(changes).map_err(|error| self.fail_with(error))
+    }
+
+    /// `Closed` if the directory was let go of, `Locked` if somebody else may have it.
+    fn verify(&self, lock: Option<&dyn Lock>) -> Result<()> {
+        let Some(lock) = lock else { return Err(Error::closed()) };
+        Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
+    }
+
+    /// Refuses to touch the directory when it is not, or may not be, this database's any more.
+    pub(crate) fn check_held(&self) -> Result<()> {
+        self.verify(self.lock.lock().as_deref())
+    }
+
+    /// Lets go of the directory. The caller holds every lock under which it is changed.
+    pub(crate) fn release(&self) {
+        *self.lock.lock() = None;
+    }
+
+    /// While it lives, a panic makes the database read-only: what it interrupted is half done.
+    pub(crate) fn guard(&self, what: &'static str) -> PanicGuard<'_> {
+        PanicGuard { state: self, what }
     }
 
     /// A sealed generation waits.
@@ -431,6 +476,21 @@ impl State {
         });
         retire(&self.files);
         Ok(())
+    }
+}
+
+/// See [`State::guard`].
+pub(crate) struct PanicGuard<'a> {
+    state: &'a State,
+    what: &'static str,
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = format!("a panic interrupted a {}", self.what);
+            self.state.fail(&Error::new(ErrorKind::ReadOnly, message));
+        }
     }
 }
 

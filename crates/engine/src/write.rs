@@ -26,6 +26,10 @@ use crate::record::{self, Record, RecordKind, ValuePtr};
 use crate::seal::seal;
 use crate::state::{Commit, State};
 
+/// Where the last record of a batch may start at the latest: a pointer's offset ends at 1 GiB,
+/// and the headers of segment and frame come before.
+const LAST_RECORD_MAX: usize = (1 << 30) - 4096;
+
 /// One write of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'a> {
@@ -68,7 +72,7 @@ pub(crate) fn write(state: &State, ops: &[Op<'_>], options: &WriteOptions) -> Re
     options.validate()?;
     let len = check(ops)?;
     if ops.is_empty() {
-        return Ok(());
+        return if options.durable { sync(state) } else { Ok(()) };
     }
     let now_ms = if ops.iter().any(|op| op.ttl.is_some()) { state.now_ms() } else { 0 };
     let staged = stage(state, ops, len, now_ms, options).map_err(|error| state.judge(error))?;
@@ -78,6 +82,11 @@ pub(crate) fn write(state: &State, ops: &[Op<'_>], options: &WriteOptions) -> Re
     }
     state.publish(staged.seq);
     Ok(())
+}
+
+/// Returns when everything that is logged is on stable storage.
+pub(crate) fn sync(state: &State) -> Result<()> {
+    state.log.sync().map_err(|error| state.judge(error.into()))
 }
 
 /// Checks every limit; returns the bytes of all records.
@@ -90,11 +99,11 @@ fn check(ops: &[Op<'_>]) -> Result<usize> {
             let message = format!("the value has {found} bytes, at most {VALUE_LEN_MAX}");
             return Err(Error::invalid(message));
         }
-        len += op.encoded_len();
-        if len > BATCH_LEN_MAX {
+        if len > LAST_RECORD_MAX || len + op.encoded_len() > BATCH_LEN_MAX {
             let message = format!("the batch has more than {BATCH_LEN_MAX} encoded bytes");
             return Err(Error::invalid(message));
         }
+        len += op.encoded_len();
     }
     Ok(len)
 }
@@ -115,21 +124,22 @@ fn stage(
     options: &WriteOptions,
 ) -> Result<Placed> {
     let mut commit = commit_with_room(state, ops)?;
+    let _guard = state.guard("write");
     let seq = commit.last_seq + 1;
     if seq > record::SEQ_MAX {
         return Err(Error::invalid("the database has used up its sequence numbers"));
     }
-    let mut pointers = Vec::new();
+    commit.pointers.clear();
     if options.disable_wal {
         commit.unlogged = true;
     } else {
-        let staged = append(state, &mut commit, ops, seq, len, now_ms, &mut pointers)?;
+        let staged = append(state, &mut commit, ops, seq, len, now_ms)?;
         commit.last_staged = Some(staged);
     }
     commit.last_seq = seq;
     let inline_max = state.files.options.inline_max;
     for (index, op) in ops.iter().enumerate() {
-        let pointer = pointers.get(index).copied();
+        let pointer = commit.pointers.get(index).copied();
         insert(&mut commit, op, seq, expiry_of(op, now_ms), pointer, inline_max);
     }
     let user: usize = ops.iter().map(|op| op.key.len() + op.value.len()).sum();
@@ -152,10 +162,9 @@ fn append(
     seq: u64,
     len: usize,
     now_ms: u64,
-    pointers: &mut Vec<ValuePtr>,
 ) -> Result<Staged> {
     let db_id = state.files.db_id;
-    pointers.reserve_exact(ops.len());
+    let pointers = &mut commit.pointers;
     let staged = state.log.stage(seq, len, &mut |address, out| {
         pointers.clear();
         let mut at = 0;
@@ -173,14 +182,23 @@ fn append(
         assert!(at == out.len(), "the records fill the frame");
     })?;
     if staged.rotated {
-        let segment = state.log.segment(staged.position.segment);
-        let segment = segment.expect("the log has the segment it writes to");
-        state.view().active.segments.write().push(segment);
+        follow_rotation(state)?;
     }
     let frame_len = staged.end.offset - staged.position.offset;
     commit.log_bytes += frame_len;
     state.counters.log_bytes.fetch_add(frame_len, Ordering::Relaxed);
     Ok(staged)
+}
+
+/// The active generation's records go on in the log's next segment.
+fn follow_rotation(state: &State) -> Result<()> {
+    let segment = state.log.segment(state.log.active()).expect("the log has its active segment");
+    let view = state.view();
+    let mut segments = view.active.segments.write();
+    if segments.last().is_none_or(|last| last.id() != segment.id()) {
+        segments.push(segment);
+    }
+    state.check_held()
 }
 
 fn find(commit: &Commit, keyspace: u32) -> Option<&Arc<Memtable>> {

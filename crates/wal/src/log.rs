@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
-use vfs::{Env, Fs, Name, Result};
+use vfs::{Env, Error, File, Fs, Name, Result};
 
 use crate::chain::{self, Chain, Start};
 use crate::format::{self, FRAME_HEADER_LEN, HEADER_LEN, Previous, Role, SegmentHeader};
-use crate::options::{AppendMode, Options};
+use crate::options::{AppendMode, Options, SEGMENT_BYTES_MIN};
 use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
 use crate::replay::Visit;
 use crate::segment::{Segment, SegmentMeta};
@@ -134,7 +134,12 @@ impl Log {
             seq_floor,
         };
         let (log_id, epoch) = (header.log_id, header.epoch);
-        let (active, capacity) = maker.create(header, 0)?;
+        let made = match maker.create(header.clone(), 0) {
+            // A full disk: the log still opens, with a segment as small as they come.
+            Err(Error::NoSpace { .. }) => maker.create_small(header),
+            made => made,
+        };
+        let (active, capacity) = made?;
         active.write(&format::encode_header(active.header()))?;
         active.sync()?;
         fs.sync_dir()?;
@@ -294,22 +299,32 @@ impl Maker<'_> {
     fn create(&self, header: SegmentHeader, len: u64) -> Result<(Arc<Segment>, u64)> {
         let wanted = HEADER_LEN + len + FRAME_HEADER_LEN;
         let capacity = self.options.segment_bytes.next_multiple_of(ALIGN).max(wanted);
-        let name = Name::new(self.options.kind, u64::from(header.id.0));
-        let segment = self.create_file(name, header, capacity);
-        if segment.is_err() {
-            // Best effort: without a header it counts as the creation that never ended.
-            let _ = self.fs.remove(name);
-        }
-        Ok((segment?, capacity))
+        Ok((self.create_file(header, capacity)?, capacity))
     }
 
-    fn create_file(
+    /// As [`Maker::create`] with the smallest legal segment.
+    fn create_small(&self, header: SegmentHeader) -> Result<(Arc<Segment>, u64)> {
+        Ok((self.create_file(header, SEGMENT_BYTES_MIN)?, SEGMENT_BYTES_MIN))
+    }
+
+    fn create_file(&self, header: SegmentHeader, capacity: u64) -> Result<Arc<Segment>> {
+        let name = Name::new(self.options.kind, u64::from(header.id.0));
+        let file = self.fs.create_new(name)?;
+        let segment = self.start_file(&file, header, capacity);
+        if segment.is_err() {
+            // Best effort: without a header it counts as the creation that never ended. Only a
+            // file that was just made: one that was there before is somebody else's.
+            let _ = self.fs.remove(name);
+        }
+        segment
+    }
+
+    fn start_file(
         &self,
-        name: Name,
+        file: &Arc<dyn File>,
         header: SegmentHeader,
         capacity: u64,
     ) -> Result<Arc<Segment>> {
-        let file = self.fs.create_new(name)?;
         if self.options.preallocate {
             file.preallocate(0, capacity)?;
         }
@@ -317,6 +332,6 @@ impl Maker<'_> {
             AppendMode::Mapped => Some(file.map_append(0, capacity)?),
             AppendMode::Positional => None,
         };
-        Ok(Arc::new(Segment::start(file, append, header, self.options.read_mode)))
+        Ok(Arc::new(Segment::start(Arc::clone(file), append, header, self.options.read_mode)))
     }
 }

@@ -23,7 +23,7 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn files(disk: &SimDisk, options: Options) -> Arc<Files> {
     let env = Env::sim(1).env;
-    Arc::new(Files::new(disk.root(), env, 7, options, SegmentIds::new(), 1))
+    Arc::new(Files::new(disk.root(), env, 7, options, SegmentIds::new(), 1, 0))
 }
 
 fn tiny_options() -> Options {

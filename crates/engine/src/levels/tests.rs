@@ -11,7 +11,7 @@ use crate::options::{Options, ReadMode};
 
 fn files(disk: &SimDisk) -> Arc<Files> {
     let options = Options::default().read_mode(ReadMode::Positional);
-    Arc::new(Files::new(disk.root(), Env::sim(1).env, 7, options, SegmentIds::new(), 1))
+    Arc::new(Files::new(disk.root(), Env::sim(1).env, 7, options, SegmentIds::new(), 1, 0))
 }
 
 fn key(index: u32) -> Vec<u8> {

@@ -40,7 +40,9 @@ fn row_065_an_empty_key_is_refused() {
     refused(&world, ErrorKind::Invalid, "key is empty", || db.delete(b""));
     refused(&world, ErrorKind::Invalid, "key is empty", || db.get(b""));
     refused(&world, ErrorKind::Invalid, "key is empty", || db.contains(b""));
-    refused(&world, ErrorKind::Invalid, "key is empty", || db.snapshot().get(db.default_keyspace(), b""));
+    refused(&world, ErrorKind::Invalid, "key is empty", || {
+        db.snapshot().get(db.default_keyspace(), b"")
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use engine::{AppendMode, Db, Durability, ErrorKind, Options, ReadMode, WriteOpti
 use vfs::sim::{CallKind, ImageKind};
 
 use crate::script::{History, Step, short, state_of};
-use crate::world::{TestResult, World, assert_sound, contents, key, kind_of, modes, tiny, value};
+use crate::world::{TestResult, World, assert_same, assert_sound, contents, key, kind_of, modes, tiny, value};
 
 /// A history that was recorded call by call.
 struct Recorded {
@@ -61,7 +61,10 @@ fn explore(recorded: &Recorded, options: &Options, kinds: impl Fn(usize) -> Vec<
                 let db = next.open(options).unwrap_or_else(|error| panic!("{what}: {error:?}"));
                 let mut again = state_of(&db).unwrap_or_else(|error| panic!("{what}: {error:?}"));
                 let default = again.get_mut("default").expect("it is always there");
-                assert!(default.remove(b"new".as_slice()).is_some(), "{what}: a durable put is lost");
+                assert!(
+                    default.remove(b"new".as_slice()).is_some(),
+                    "{what}: a durable put is lost"
+                );
                 assert!(again == state, "{what}: a second crash changed what the first one left");
             }
             boundary += 1;
@@ -164,7 +167,7 @@ fn row_025_a_log_that_comes_back_from_the_dead_changes_nothing() -> TestResult {
         let image = world.crash(ImageKind::Everything, 1);
         image.disk.write_file(name, bytes);
         let db = image.open(&tiny())?;
-        assert_eq!(contents(db.default_keyspace())?, expected, "{name} is replayed");
+        assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
         assert_eq!(db.stats().recovery.quarantined, [name.as_str()]);
     }
     assert!(dead.len() > alive.len() + 5, "logs came and went: {dead:?}", dead = dead.keys());
@@ -199,9 +202,16 @@ fn row_025_a_needed_file_that_is_gone_is_corrupt_and_named() -> TestResult {
             }
             Err(error) => {
                 needed += 1;
-                let kind = if name.ends_with(".manifest") { ErrorKind::Invalid } else { ErrorKind::Corrupt };
+                let kind = if name.ends_with(".manifest") {
+                    ErrorKind::Invalid
+                } else {
+                    ErrorKind::Corrupt
+                };
                 assert_eq!(error.kind(), kind, "{name}: {error}");
-                assert!(kind == ErrorKind::Invalid || error.to_string().contains(name), "{name}: {error}");
+                assert!(
+                    kind == ErrorKind::Invalid || error.to_string().contains(name),
+                    "{name}: {error}"
+                );
             }
         }
     }
@@ -236,7 +246,9 @@ fn row_026_088_ids_grow_over_every_crash_image() {
         db.flush().expect("a healthy disk");
         let mut made = 0;
         for name in image.files().keys().filter(|name| !before.contains_key(*name)) {
-            let Some((kind, id)) = id_of(name).filter(|_| !name.ends_with(".bad")) else { continue };
+            let Some((kind, id)) = id_of(name).filter(|_| !name.ends_with(".bad")) else {
+                continue;
+            };
             let newest = newest.get(&kind).copied().unwrap_or(0);
             assert!(id > newest, "boundary {boundary}: {name} is not newer than {newest:x}");
             made += 1;
@@ -340,9 +352,10 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
     let mut expected = BTreeMap::new();
     for round in 0..12_u64 {
         let db = world.open(&sets[usize::try_from(round)? % sets.len()])?;
-        assert_eq!(contents(db.default_keyspace())?, expected, "round {round}");
+        assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
         for index in 0..12 {
-            let (index, len) = (round * 5 + index, [8, 200, 900, 5000][usize::try_from(index % 4)?]);
+            let (index, len) =
+                (round * 5 + index, [8, 200, 900, 5000][usize::try_from(index % 4)?]);
             db.put(key(index), value(index, round, len))?;
             expected.insert(key(index), value(index, round, len));
         }
@@ -356,8 +369,11 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
         }
     }
     let db = world.open(&tiny())?;
-    assert_eq!(contents(db.default_keyspace())?, expected);
-    assert_eq!(kind_of(Db::open_on(world.disk.root(), world.sim.env.clone(), tiny())), ErrorKind::Locked);
+    assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
+    assert_eq!(
+        kind_of(Db::open_on(world.disk.root(), world.sim.env.clone(), tiny())),
+        ErrorKind::Locked
+    );
     assert_sound(&db)?;
     Ok(())
 }

@@ -101,8 +101,11 @@ fn sweep(options: &Options, always: bool, faults: &[(What, Times)], stride: usiz
 
 const ONCE: [(What, Times); 3] =
     [(What::Io, Times::Once), (What::NoSpace, Times::Once), (What::Short(3), Times::Once)];
-const FOREVER: [(What, Times); 3] =
-    [(What::Io, Times::Forever), (What::NoSpace, Times::Forever), (What::Short(700), Times::Forever)];
+const FOREVER: [(What, Times); 3] = [
+    (What::Io, Times::Forever),
+    (What::NoSpace, Times::Forever),
+    (What::Short(700), Times::Forever),
+];
 const SYNCS: [(What, Times); 3] = [
     (What::SyncLost, Times::Once),
     (What::SyncSurvived, Times::Once),

@@ -7,3 +7,7 @@ mod model;
 mod bad_input;
 mod crashes;
 mod faults;
+mod values;
+mod expiry;
+mod snapshots;
+mod quarantine;

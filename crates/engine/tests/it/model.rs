@@ -8,7 +8,7 @@ use engine::{Db, Keyspace, KeyspaceOptions, Options, Range, Result, Snapshot, Wr
 use vfs::sim::ImageKind;
 use vfs::{Clock, Random};
 
-use crate::world::{World, assert_sound, option_set};
+use crate::world::{World, assert_same, assert_sound, option_set};
 
 /// A value and when it vanishes (0: never).
 type Entry = (Vec<u8>, u64);
@@ -106,7 +106,8 @@ impl Runner {
             0..7 => format!("k{id:02}").into_bytes(),
             7..9 => format!("user:{:02}", id % 12).into_bytes(),
             9 => vec![0xff; 1 + random.index(3)],
-            10 => [b"a long common prefix ".repeat(12), vec![u8::try_from(id).expect("small")]].concat(),
+            10 => [b"a long common prefix ".repeat(12), vec![u8::try_from(id).expect("small")]]
+                .concat(),
             _ if id < 2 => vec![b'L'; 5000 + random.index(2)],
             _ => vec![u8::try_from(id).expect("small")],
         }
@@ -122,8 +123,12 @@ impl Runner {
     }
 
     fn ttl(&mut self) -> Duration {
-        [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(5), Duration::from_secs(7200)]
-            [self.random.index(4)]
+        [
+            Duration::ZERO,
+            Duration::from_millis(1),
+            Duration::from_secs(5),
+            Duration::from_secs(7200),
+        ][self.random.index(4)]
     }
 
     fn expiry(&self, ttl: Option<Duration>) -> u64 {
@@ -429,18 +434,9 @@ impl Runner {
 }
 
 fn visible(entries: &Entries, now_ms: u64) -> crate::world::Map {
-    let live = |(key, entry): (&Vec<u8>, &Entry)| {
-        Some((key.clone(), live(Some(entry), now_ms)?.to_vec()))
-    };
+    let live =
+        |(key, entry): (&Vec<u8>, &Entry)| Some((key.clone(), live(Some(entry), now_ms)?.to_vec()));
     entries.iter().filter_map(live).collect()
-}
-
-fn assert_same(found: &crate::world::Map, expected: &crate::world::Map, what: &str) {
-    let keys = |map: &crate::world::Map| -> Vec<String> {
-        map.keys().map(|key| key.escape_ascii().to_string()).collect()
-    };
-    assert_eq!(keys(found), keys(expected), "the keys of {what}");
-    assert!(found == expected, "a value of {what} differs");
 }
 
 /// Takes items from both ends in a random order and compares them; returns a digest.
@@ -454,8 +450,11 @@ fn walk(mut range: Range, expected: &[(&Vec<u8>, &[u8])], random: &mut Random) -
             1 => false,
             _ => random.percent(50),
         };
-        let (found, expected) =
-            if forwards { (range.next(), left.next()) } else { (range.next_back(), left.next_back()) };
+        let (found, expected) = if forwards {
+            (range.next(), left.next())
+        } else {
+            (range.next_back(), left.next_back())
+        };
         let Some(found) = found.transpose()? else {
             assert!(expected.is_none(), "the range ended before {expected:?}");
             assert!(range.next().is_none() && range.next_back().is_none(), "it stays ended");

@@ -62,7 +62,9 @@ impl World {
     /// Every file and its bytes.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let names = self.disk.files().into_iter().map(|(name, _)| name);
-        names.map(|name| (name.clone(), self.disk.read_file(name).expect("it was listed"))).collect()
+        names
+            .map(|name| (name.clone(), self.disk.read_file(name).expect("it was listed")))
+            .collect()
     }
 
     /// The names of the files of a kind, in order.
@@ -154,6 +156,18 @@ pub(crate) fn contents(keyspace: &Keyspace) -> Result<Map> {
     Ok(forwards.into_iter().collect())
 }
 
+/// Compares keys first, so that the message is short.
+#[track_caller]
+pub(crate) fn assert_same(found: &Map, expected: &Map, what: &str) {
+    let keys = |map: &Map| -> Vec<String> {
+        map.keys().map(|key| key.escape_ascii().to_string()).collect()
+    };
+    assert_eq!(keys(found), keys(expected), "the keys of {what}");
+    for (key, value) in found {
+        assert!(*value == expected[key], "{what}: the value of {} differs", key.escape_ascii());
+    }
+}
+
 /// `check` finds nothing.
 pub(crate) fn assert_sound(db: &Db) -> Result<()> {
     let report = db.check()?;
@@ -189,7 +203,8 @@ pub(crate) fn real_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in std::fs::read_dir(dir).expect("the directory is there") {
         let path = entry.expect("it can be listed").path();
         let name = path.file_name().expect("entries have names").to_string_lossy().into_owned();
-        let bytes = if path.is_file() { std::fs::read(&path).expect("it is there") } else { vec![] };
+        let bytes =
+            if path.is_file() { std::fs::read(&path).expect("it is there") } else { vec![] };
         files.insert(name, bytes);
     }
     files
