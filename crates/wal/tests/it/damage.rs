@@ -78,6 +78,43 @@ fn row_004_every_flipped_bit_before_the_last_attested_byte_is_reported_with_its_
     }
 }
 
+#[test]
+fn row_004_the_header_of_an_empty_successor_attests_what_was_synced_before_it() {
+    let options = options(Durability::Always, AppendMode::Positional);
+    let disk = SimDisk::new(1);
+    let log = open(&disk, 1, &options).unwrap().log;
+    log.append(b"one").unwrap();
+    let last = log.append(b"two").unwrap();
+    log.rotate().unwrap();
+    drop(log);
+    let disk = disk.crash(ImageKind::Everything, 1);
+    let name = Name::new(SEGMENT, u64::from(last.segment.0));
+    disk.corrupt(name, &Damage::FlipBit { offset: last.offset + 24, bit: 0 });
+    let error = open(&disk, 2, &options).unwrap_err();
+    assert!(error.is_corrupt() && path_of(&error) == name.to_string(), "{error}");
+}
+
+#[test]
+fn row_003_a_segment_that_ends_with_another_seq_than_its_successor_says_is_refused() {
+    let options = options(Durability::Always, AppendMode::Positional);
+    // Equal seeds give equal ids and salts: only the seqs differ.
+    let run = |seqs: [u64; 2]| {
+        let disk = SimDisk::new(1);
+        let log = open(&disk, 1, &options).unwrap().log;
+        for seq in seqs {
+            let staged = log.stage(seq, 8, &mut |_, out| out.fill(1)).unwrap();
+            log.commit(&staged, true).unwrap();
+        }
+        let sealed = log.rotate().unwrap();
+        (disk, Name::new(SEGMENT, u64::from(sealed.id.0)))
+    };
+    let ((disk, name), (other, _)) = (run([1, 2]), run([1, 5]));
+    disk.kill();
+    disk.write_file(name, &other.read_file(name).unwrap());
+    let error = open(&disk, 2, &options).unwrap_err();
+    assert!(error.to_string().contains("previous seq"), "{error}");
+}
+
 /// Bytes of a file up to the last that is not zero, which is inside the last frame.
 fn used_len(written: &Written, name: Name) -> u64 {
     let bytes = written.disk.read_file(name).unwrap();
@@ -135,7 +172,8 @@ fn row_003_where_nothing_was_attested_a_cut_log_ends_there_and_later_segments_ar
         assert_eq!(later, 2 - index / 3, "segments behind the end are reported");
         let is_cut = opened.recovered.cut.is_some();
         assert_eq!(is_cut, later > 0, "what lies behind the cut is counted");
-        assert!(opened.recovered.max_seq_seen >= opened.recovered.last_seq);
+        let last_seq = if later > 0 { written.entries[8].0 } else { opened.recovered.last_seq };
+        assert_eq!(opened.recovered.max_seq_seen, last_seq, "ignored seqs are not used again");
         assert!(opened.log.last_seq() >= opened.recovered.max_seq_seen);
     }
 }

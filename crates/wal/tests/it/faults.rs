@@ -208,6 +208,22 @@ fn row_016_nothing_is_ever_appended_behind_a_fragment() {
 }
 
 #[test]
+fn a_header_that_could_not_be_written_poisons_because_it_may_be_there_nevertheless() {
+    let options = options(Durability::Never, AppendMode::Positional);
+    let disk = SimDisk::new(1);
+    let log = open(&disk, 1, &options).unwrap().log;
+    log.append(b"first").unwrap();
+    let next = At::Kind(CallKind::Write, disk.calls_of(CallKind::Write));
+    disk.fault(Fault { at: next, what: What::Short(90), times: Times::Once });
+    let then = At::Kind(CallKind::Write, disk.calls_of(CallKind::Write) + 1);
+    disk.fault(Fault { at: then, what: What::Io, times: Times::Once });
+    assert!(matches!(log.rotate(), Err(Error::Io { .. })));
+    assert!(matches!(log.append(b"second"), Err(Error::Poisoned { .. })));
+    drop(log);
+    assert_eq!(open(&disk, 2, &options).unwrap().entries, [(1, b"first".to_vec())]);
+}
+
+#[test]
 fn row_101_a_full_disk_is_refused_before_anything_changed_and_later_writes_are_readable() {
     for mode in [AppendMode::Mapped, AppendMode::Positional] {
         let options = options(Durability::Never, mode);
@@ -240,6 +256,39 @@ fn row_101_a_full_disk_is_refused_before_anything_changed_and_later_writes_are_r
         let opened = open(&disk.crash(ImageKind::SyncedOnly, 1), 2, &options).unwrap();
         assert_eq!(opened.entries.len(), written.len());
     }
+}
+
+#[test]
+fn row_078_a_log_opens_on_a_disk_with_room_for_the_smallest_segment_only() {
+    let options =
+        Options { segment_bytes: 1 << 16, ..options(Durability::Always, AppendMode::Mapped) };
+    let disk = SimDisk::new(1);
+    open(&disk, 1, &options).unwrap().log.append(b"kept").unwrap();
+    disk.set_quota(Some((1 << 16) + 4096));
+    let opened = open(&disk, 2, &options).unwrap();
+    assert_eq!(opened.entries, [(1, b"kept".to_vec())]);
+    opened.log.append(b"small").unwrap();
+    assert!(matches!(opened.log.append(&[0; 4096]), Err(Error::NoSpace { .. })));
+    drop(opened);
+    // Not even that fits: refused, nothing is left behind, nothing is lost.
+    let files = disk.files();
+    assert!(matches!(open(&disk, 3, &options), Err(Error::NoSpace { .. })));
+    assert_eq!(disk.files(), files);
+    disk.set_quota(None);
+    assert_eq!(open(&disk, 4, &options).unwrap().entries.len(), 2);
+}
+
+#[test]
+fn a_file_that_has_the_next_segments_name_is_left_alone() {
+    let options = options(Durability::Never, AppendMode::Positional);
+    let disk = SimDisk::new(1);
+    let log = open(&disk, 1, &options).unwrap().log;
+    let name = vfs::Name::new(wal::SEGMENT, u64::from(log.active().0) + 1);
+    disk.write_file(name, b"somebody else's");
+    assert!(matches!(log.rotate(), Err(Error::Invalid { .. })));
+    assert_eq!(disk.read_file(name).unwrap(), b"somebody else's");
+    log.rotate().unwrap();
+    log.append(b"goes on").unwrap();
 }
 
 #[test]

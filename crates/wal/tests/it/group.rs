@@ -186,7 +186,7 @@ fn a_fill_that_panics_stages_nothing_and_the_log_goes_on() {
         let options = options(Durability::Never, mode);
         let disk = SimDisk::new(1);
         let log = open(&disk, 1, &options).unwrap().log;
-        log.append(b"before").unwrap();
+        let before = log.stage(1, 6, &mut |_, out| out.copy_from_slice(b"before")).unwrap();
         let staged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             log.stage(9, 100, &mut |_, out| {
                 out.fill(7);
@@ -194,6 +194,7 @@ fn a_fill_that_panics_stages_nothing_and_the_log_goes_on() {
             })
         }));
         assert!(staged.is_err());
+        log.commit(&before, false).unwrap();
         log.append(b"after").unwrap();
         drop(log);
         let entries = open(&disk, 2, &options).unwrap().entries;

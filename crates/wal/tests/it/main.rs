@@ -10,6 +10,7 @@ mod group;
 mod hostile;
 mod model;
 mod reading;
+mod real;
 mod segments;
 
 #[global_allocator]
