@@ -39,6 +39,19 @@ pub struct Recovered {
     pub max_seq_seen: u64,
 }
 
+impl Recovered {
+    fn of(chain: &Chain) -> Recovered {
+        Recovered {
+            records: chain.records,
+            segments: chain.links.iter().map(|link| link.meta).collect(),
+            ignored: chain.ignored.clone(),
+            cut: chain.cut,
+            last_seq: chain.last_seq,
+            max_seq_seen: chain.max_seq_seen,
+        }
+    }
+}
+
 /// A record's place, reserved and filled by `Log::stage`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Staged {
@@ -134,24 +147,12 @@ impl Log {
             seq_floor,
         };
         let (log_id, epoch) = (header.log_id, header.epoch);
-        let made = match maker.create(header.clone(), 0) {
-            // A full disk: the log still opens, with a segment as small as they come.
-            Err(Error::NoSpace { .. }) => maker.create_small(header),
-            made => made,
-        };
-        let (active, capacity) = made?;
+        let (active, capacity) = maker.create_first(header)?;
         active.write(&format::encode_header(active.header()))?;
         active.sync()?;
         fs.sync_dir()?;
 
-        let recovered = Recovered {
-            records: chain.records,
-            segments: chain.links.iter().map(|link| link.meta).collect(),
-            ignored: chain.ignored,
-            cut: chain.cut,
-            last_seq: chain.last_seq,
-            max_seq_seen: chain.max_seq_seen,
-        };
+        let recovered = Recovered::of(&chain);
         let mut segments = BTreeMap::new();
         for link in chain.links {
             let segment = Segment::sealed(link.file, link.header, options.read_mode, &link.meta);
@@ -302,9 +303,14 @@ impl Maker<'_> {
         Ok((self.create_file(header, capacity)?, capacity))
     }
 
-    /// As [`Maker::create`] with the smallest legal segment.
-    fn create_small(&self, header: SegmentHeader) -> Result<(Arc<Segment>, u64)> {
-        Ok((self.create_file(header, SEGMENT_BYTES_MIN)?, SEGMENT_BYTES_MIN))
+    /// As [`Maker::create`] for an open: on a full disk it does with the smallest legal segment.
+    fn create_first(&self, header: SegmentHeader) -> Result<(Arc<Segment>, u64)> {
+        match self.create(header.clone(), 0) {
+            Err(Error::NoSpace { .. }) => {
+                Ok((self.create_file(header, SEGMENT_BYTES_MIN)?, SEGMENT_BYTES_MIN))
+            }
+            made => made,
+        }
     }
 
     fn create_file(&self, header: SegmentHeader, capacity: u64) -> Result<Arc<Segment>> {
