@@ -9,7 +9,8 @@ use wal::Segment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest;
 use crate::record::{self, ValuePtr};
-use crate::state::{State, View};
+use crate::state::State;
+use crate::view::View;
 use crate::vlog;
 
 /// What `Db::check` read and found.

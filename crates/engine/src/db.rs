@@ -18,11 +18,12 @@ use crate::jobs;
 use crate::keyspaces;
 use crate::merge;
 use crate::options::{IndexKind, KeyspaceOptions, Options, WriteOptions};
+use crate::pins::Pin;
 use crate::range::{self, Range};
 use crate::read::{self, Value};
 use crate::record::RecordKind;
 use crate::recover::{self, RecoveryReport};
-use crate::state::{Pin, State};
+use crate::state::State;
 use crate::stats::{self, Stats};
 use crate::write::{self, Op};
 

@@ -25,7 +25,8 @@ use crate::index::Delta;
 use crate::manifest::{Change, SegmentOrigin, SegmentRecord};
 use crate::record::{Record, RecordKind, ValuePtr};
 use crate::seal::seal;
-use crate::state::{Generation, KeyspaceView, State, View};
+use crate::state::State;
+use crate::view::{Generation, KeyspaceView, View};
 use crate::vlog::{self, Segments, ValueWriter};
 
 /// Flushes the oldest sealed generation. False if there is none.

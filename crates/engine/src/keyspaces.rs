@@ -8,7 +8,8 @@ use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::Change;
 use crate::options::{DEFAULT_KEYSPACE, IndexKind, KEYSPACE_NAME_LEN_MAX, KeyspaceOptions};
-use crate::state::{KeyspaceView, State, View, new_memtable};
+use crate::state::State;
+use crate::view::{KeyspaceView, View, new_memtable};
 
 /// Names that start with this are kept for the engine.
 const RESERVED_PREFIX: &str = "__";

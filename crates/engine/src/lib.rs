@@ -20,6 +20,8 @@ mod levels;
 mod compact;
 mod ordered;
 mod vlog;
+mod view;
+mod pins;
 mod state;
 mod seal;
 mod flush;

@@ -12,9 +12,11 @@ use vfs::Bytes;
 use crate::compact::is_expired;
 use crate::error::Result;
 use crate::index::BoxCursor;
+use crate::pins::Pin;
 use crate::read::{self, Value};
 use crate::record::ValuePtr;
-use crate::state::{Pin, State, View};
+use crate::state::State;
+use crate::view::View;
 use crate::vlog;
 
 /// Longest key that an iterator hands out without an allocation.

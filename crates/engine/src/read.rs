@@ -15,7 +15,8 @@ use crate::compact::is_expired;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::KEY_LEN_MAX;
 use crate::record::ValuePtr;
-use crate::state::{KeyspaceView, State, View};
+use crate::state::State;
+use crate::view::{KeyspaceView, View};
 use crate::vlog;
 
 /// A value. Cheap to clone; may borrow a mapped file, which then stays on disk and mapped as long

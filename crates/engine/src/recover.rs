@@ -23,7 +23,8 @@ use crate::levels::Levels;
 use crate::manifest::{self, Catalog, Change, KeyspaceRecord, Loaded, Manifest};
 use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
 use crate::record::{self, RecordKind, ValuePtr};
-use crate::state::{Commit, Generation, KeyspaceView, Parts, State, View, new_memtable};
+use crate::state::{Commit, Parts, State};
+use crate::view::{Generation, KeyspaceView, View, new_memtable};
 use crate::vlog::Segments;
 
 /// Scratch files of the preallocation probe; a crash may leave one.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::state::{Commit, Generation, KeyspaceView, State, View, new_memtable};
+use crate::state::{Commit, State};
+use crate::view::{Generation, KeyspaceView, View, new_memtable};
 
 /// Ends the active generation and starts the next: a new log segment, new memtables for all
 /// keyspaces, one view swap. `&mut Commit` is the proof that the commit lock is held, so nothing

@@ -4,111 +4,20 @@
 //! then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
-use memtable::{Memtable, Order};
+use memtable::Memtable;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use vfs::{Job, Lock};
-use wal::{Log, Segment, SegmentId, Staged};
+use wal::{Log, Staged};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
-use crate::index::{Delta, Index};
+use crate::index::Delta;
 use crate::manifest::{Change, Manifest};
-use crate::options::IndexKind;
+use crate::pins::{Pin, Pins};
 use crate::record::ValuePtr;
-use crate::vlog::{self, Segments};
-
-/// The memtables that fill together and are flushed together, and the log segments behind them.
-pub(crate) struct Generation {
-    /// By keyspace. Grows when a keyspace is created.
-    pub(crate) memtables: RwLock<Vec<(u32, Arc<Memtable>)>>,
-    /// The log segments its records are in, oldest first. Grows when the log rotates.
-    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
-}
-
-impl Generation {
-    pub(crate) fn new(memtables: Vec<(u32, Arc<Memtable>)>, segments: Vec<Arc<Segment>>) -> Self {
-        let (memtables, segments) = (RwLock::new(memtables), RwLock::new(segments));
-        Generation { memtables, segments }
-    }
-
-    pub(crate) fn segment(&self, id: SegmentId) -> Option<Arc<Segment>> {
-        self.segments.read().iter().find(|segment| segment.id() == id).cloned()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.memtables.read().iter().all(|(_, table)| table.is_empty())
-    }
-
-    /// Newest seq in it; 0 if it is empty.
-    pub(crate) fn last_seq(&self) -> u64 {
-        let tables = self.memtables.read();
-        tables.iter().filter_map(|(_, table)| table.max_seq()).max().unwrap_or(0)
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.memtables.read().iter().map(|(_, table)| table.bytes()).sum()
-    }
-}
-
-/// A keyspace in a view.
-#[derive(Clone)]
-pub(crate) struct KeyspaceView {
-    pub(crate) id: u32,
-    pub(crate) name: Arc<str>,
-    pub(crate) kind: IndexKind,
-    /// Newest first: the active one, then the sealed ones.
-    pub(crate) memtables: Vec<Arc<Memtable>>,
-    pub(crate) index: Arc<dyn Index>,
-}
-
-/// Everything a reader needs, immutable but for the growing active memtables: what RocksDB calls
-/// a superversion.
-#[derive(Clone)]
-pub(crate) struct View {
-    pub(crate) active: Arc<Generation>,
-    /// Newest first.
-    pub(crate) sealed: Vec<Arc<Generation>>,
-    /// By id.
-    pub(crate) keyspaces: Vec<Arc<KeyspaceView>>,
-    pub(crate) segments: Arc<Segments>,
-    pub(crate) flushed_seq: u64,
-}
-
-impl View {
-    pub(crate) fn keyspace(&self, id: u32) -> Option<&Arc<KeyspaceView>> {
-        let index = self.keyspaces.binary_search_by_key(&id, |keyspace| keyspace.id).ok()?;
-        self.keyspaces.get(index)
-    }
-
-    /// The segment a pointer goes into: a value segment, or a log segment behind a memtable.
-    pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
-        if let Some(segment) = self.segments.get(&id) {
-            return Ok(segment.clone());
-        }
-        let generations = std::iter::once(&self.active).chain(&self.sealed);
-        let found = generations.into_iter().find_map(|generation| generation.segment(id));
-        found.ok_or_else(|| vlog::missing_segment(id))
-    }
-
-    /// The view with one keyspace's part replaced.
-    pub(crate) fn with_keyspace(&self, keyspace: KeyspaceView) -> View {
-        let mut next = self.clone();
-        let at = next.keyspaces.partition_point(|other| other.id < keyspace.id);
-        match next.keyspaces.get_mut(at) {
-            Some(old) if old.id == keyspace.id => *old = Arc::new(keyspace),
-            _ => next.keyspaces.insert(at, Arc::new(keyspace)),
-        }
-        next
-    }
-
-    /// True if the sealed generations or some index ask writers to wait.
-    fn is_pressed(&self, files: &Files) -> bool {
-        self.sealed.len() >= files.options.sealed_max
-            || self.keyspaces.iter().any(|keyspace| keyspace.index.is_stalled(files))
-    }
-}
+use crate::view::{KeyspaceView, View};
 
 /// What the writers share.
 pub(crate) struct Commit {
@@ -126,88 +35,6 @@ pub(crate) struct Commit {
     pub(crate) unlogged: bool,
     /// Where the newest batch's records are; kept for its memory.
     pub(crate) pointers: Vec<ValuePtr>,
-}
-
-/// A reader's pin on a view: a snapshot's or an iterator's.
-pub(crate) struct Pin {
-    pub(crate) seq: u64,
-    expired: AtomicBool,
-    /// `None` once it expired.
-    view: RwLock<Option<Arc<View>>>,
-}
-
-impl Pin {
-    /// The pinned view. `SnapshotExpired` if it held too much memory.
-    pub(crate) fn view(&self) -> Result<Arc<View>> {
-        self.view.read().clone().ok_or_else(expired)
-    }
-
-    /// `SnapshotExpired` if it held too much memory.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.expired.load(Ordering::Relaxed) { Err(expired()) } else { Ok(()) }
-    }
-
-    /// Takes the view away if it holds one of some generations.
-    fn expire(&self, flushed: &[Weak<Generation>]) {
-        let holds = |view: &Arc<View>| {
-            let mut held = view.sealed.iter().chain([&view.active]);
-            held.any(|one| flushed.iter().any(|other| other.as_ptr() == Arc::as_ptr(one)))
-        };
-        let mut view = self.view.write();
-        if view.as_ref().is_some_and(holds) {
-            self.expired.store(true, Ordering::Relaxed);
-            *view = None;
-        }
-    }
-}
-
-fn expired() -> Error {
-    let message = "the snapshot expired: it kept more flushed memtables in memory than option \
-        pinned_bytes_max allows";
-    Error::new(ErrorKind::SnapshotExpired, message)
-}
-
-/// Memory that readers keep alive.
-#[derive(Default)]
-pub(crate) struct Pins {
-    /// Oldest first.
-    readers: Vec<Weak<Pin>>,
-    /// Flushed generations that somebody may still hold.
-    flushed: Vec<Weak<Generation>>,
-}
-
-impl Pins {
-    fn add(&mut self, pin: &Arc<Pin>) {
-        if self.readers.len() == self.readers.capacity() {
-            self.readers.retain(|pin| pin.strong_count() > 0);
-        }
-        self.readers.push(Arc::downgrade(pin));
-    }
-
-    /// Bytes of flushed memtables that are still held.
-    pub(crate) fn bytes(&mut self) -> u64 {
-        self.flushed.retain(|generation| generation.strong_count() > 0);
-        let held = self.flushed.iter().filter_map(Weak::upgrade);
-        held.map(|generation| generation.bytes()).sum()
-    }
-
-    /// Takes note of a flushed generation, then lets the oldest readers that hold one expire until
-    /// no more than `bytes_max` are held. (An iterator that nobody asks for its next entry lets
-    /// go only when it is asked or dropped.)
-    pub(crate) fn flushed(&mut self, generation: &Arc<Generation>, bytes_max: u64) {
-        self.flushed.push(Arc::downgrade(generation));
-        // The caller holds one reference more; its bytes count only if readers hold it too.
-        let own = generation.bytes();
-        self.readers.retain(|pin| pin.strong_count() > 0);
-        for index in 0..self.readers.len() {
-            if self.bytes().saturating_sub(own) <= bytes_max {
-                break;
-            }
-            if let Some(pin) = self.readers[index].upgrade() {
-                pin.expire(&self.flushed);
-            }
-        }
-    }
 }
 
 /// Counters since open, for statistics.
@@ -332,8 +159,7 @@ impl State {
             let seq = self.visible();
             if Arc::ptr_eq(&view, &self.view.read()) {
                 assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
-                let (expired, view) = (AtomicBool::new(false), RwLock::new(Some(view)));
-                let pin = Arc::new(Pin { seq, expired, view });
+                let pin = Arc::new(Pin::new(seq, view));
                 self.pins.lock().add(&pin);
                 return pin;
             }
@@ -497,12 +323,4 @@ impl Drop for PanicGuard<'_> {
 fn lost_lock() -> Error {
     let message = "the LOCK file was removed or replaced while the database was open";
     Error::new(ErrorKind::Locked, message)
-}
-
-/// An empty memtable for a keyspace.
-pub(crate) fn new_memtable(kind: IndexKind) -> Arc<Memtable> {
-    let order = match kind {
-        IndexKind::BTree => Order::Ordered,
-    };
-    Arc::new(Memtable::new(order))
 }

@@ -111,6 +111,18 @@ pub struct Table {
     filter: OnceLock<Bytes>,
 }
 
+/// The pages of a file as long as a table can be, and as `expect` says.
+fn count_pages(path: &Path, len: u64, expect: Option<Expect>) -> Result<u32> {
+    let what = "length of a table";
+    if let Some(expect) = expect.filter(|expect| expect.len != len) {
+        return Err(Error::corrupt(what, path, len.min(expect.len), expect.len, len));
+    }
+    match u32::try_from(len / PAGE_BYTES) {
+        Ok(count) if count >= 3 && len.is_multiple_of(PAGE_BYTES) => Ok(count),
+        _ => Err(Error::corrupt(what, path, len, 3 * PAGE_BYTES, len)),
+    }
+}
+
 impl Table {
     /// Opens a table: reads header, footer and props and checks them against each other, the
     /// file's name and `expect`; a page of the tree is verified when it is first read. The table
@@ -128,19 +140,7 @@ impl Table {
         let file = fs.open(name, Access::Read)?;
         let path = file.path();
         let len = file.len()?;
-        if let Some(expect) = expect.filter(|expect| expect.len != len) {
-            return Err(Error::corrupt(
-                "length of a table",
-                path,
-                len.min(expect.len),
-                expect.len,
-                len,
-            ));
-        }
-        let page_count = match u32::try_from(len / PAGE_BYTES) {
-            Ok(count) if count >= 3 && len % PAGE_BYTES == 0 => count,
-            _ => return Err(Error::corrupt("length of a table", path, len, 3 * PAGE_BYTES, len)),
-        };
+        let page_count = count_pages(path, len, expect)?;
         let mut page = vec![0; PAGE_LEN];
         read_exact_at(&*file, &mut page, 0)?;
         let (header, header_crc) = decode_header(path, FileId(name.id), &page)?;
