@@ -10,13 +10,18 @@ use engine::{
     VALUE_LEN_MAX, WriteOptions,
 };
 
-use crate::world::{TestResult, World, kind_of, put_real_file, real_files, tiny};
+use crate::world::{TestResult, World, kind_of, put_real_file, real_files, remove_real_file, tiny};
 
 /// Makes a call that must be refused, and looks at the disk before and after.
 #[track_caller]
-fn refused<T>(world: &World, kind: ErrorKind, says: &str, call: impl FnOnce() -> Result<T>) {
+fn refused<T: std::fmt::Debug>(
+    world: &World,
+    kind: ErrorKind,
+    says: &str,
+    call: impl FnOnce() -> Result<T>,
+) {
     let before = world.files();
-    let error = call().err().expect("the call is refused");
+    let error = call().expect_err("the call is refused");
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.to_string().contains(says), "{error:?} does not say {says:?}");
     assert!(world.files() == before, "a refused call changed the disk: {error}");
@@ -75,7 +80,7 @@ fn row_014_a_batch_with_one_bad_entry_changes_nothing() -> TestResult {
         let mut batch = db.batch();
         for index in 0..8_u8 {
             let long = vec![index; if u32::from(index) == bad { KEY_LEN_MAX + 1 } else { 3 }];
-            let keyspace = if index % 2 == 0 { db.default_keyspace() } else { &side };
+            let keyspace = if index.is_multiple_of(2) { db.default_keyspace() } else { &side };
             batch.put(keyspace, long, b"v");
         }
         refused(&world, ErrorKind::Invalid, "65536 bytes", || {
@@ -112,10 +117,10 @@ fn a_path_that_is_a_file_is_refused() -> TestResult {
     let path = scratch.path().join("file");
     put_real_file(&path, b"precious");
     let before = real_files(scratch.path());
-    let error = Db::open(&path, Options::default()).err().expect("it is a file");
+    let error = Db::open(&path, Options::default()).expect_err("it is a file");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("file"), "{error}");
-    let below = Db::open(path.join("below"), Options::default()).err().expect("no directory");
+    let below = Db::open(path.join("below"), Options::default()).expect_err("no directory");
     assert!(below.to_string().contains("file"), "{below}");
     assert_eq!(real_files(scratch.path()), before);
     Ok(())
@@ -126,7 +131,7 @@ fn a_directory_that_is_not_ours_is_refused() -> TestResult {
     let scratch = tempfile::tempdir()?;
     put_real_file(&scratch.path().join("thesis.txt"), b"precious");
     let before = real_files(scratch.path());
-    let error = Db::open(scratch.path(), Options::default()).err().expect("not ours");
+    let error = Db::open(scratch.path(), Options::default()).expect_err("not ours");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.to_string().contains("thesis.txt"), "{error}");
     assert_eq!(real_files(scratch.path()), before, "not even a LOCK");
@@ -145,7 +150,7 @@ fn a_missing_database_is_not_created_unless_that_is_wanted() -> TestResult {
     let missing = scratch.path().join("missing");
     assert_eq!(kind_of(Db::open(&missing, options.clone())), ErrorKind::NotFound);
     assert!(!missing.exists());
-    let empty = Db::open(scratch.path(), options.clone()).err().expect("nothing there");
+    let empty = Db::open(scratch.path(), options.clone()).expect_err("nothing there");
     assert_eq!(empty.kind(), ErrorKind::NotFound);
     assert!(empty.to_string().contains("create_if_missing"), "{empty}");
     assert!(real_files(scratch.path()).is_empty());
@@ -161,7 +166,7 @@ fn row_091_a_second_handle_in_this_process_is_locked_out_also_through_a_link() -
     let db = Db::open(&path, Options::default())?;
     db.put(b"k", b"v")?;
     let before = real_files(&path);
-    let error = Db::open(&path, Options::default()).err().expect("it is open");
+    let error = Db::open(&path, Options::default()).expect_err("it is open");
     assert_eq!(error.kind(), ErrorKind::Locked);
     assert!(error.to_string().contains("LOCK"), "{error}");
     let link = scratch.path().join("link");
@@ -180,9 +185,9 @@ fn row_091_a_removed_lock_file_ends_the_writes_of_its_holder() -> TestResult {
     let first = Db::open(scratch.path(), Options::default())?;
     first.put(b"k", b"first")?;
     first.sync()?;
-    std::fs::remove_file(scratch.path().join("LOCK"))?;
+    remove_real_file(&scratch.path().join("LOCK"));
     first.put(b"k", b"in doubt")?;
-    let error = first.flush().err().expect("the lock is lost");
+    let error = first.flush().expect_err("the lock is lost");
     assert!(error.to_string().contains("LOCK"), "{error}");
     assert_eq!(kind_of(first.put(b"k", b"more")), ErrorKind::ReadOnly);
     assert_eq!(first.get(b"k")?.as_deref(), Some(b"in doubt".as_slice()), "reads go on");
@@ -250,7 +255,7 @@ fn a_read_only_directory_is_refused() -> TestResult {
     }
     for path in [&closed, &empty] {
         let before = real_files(path);
-        let error = Db::open(path, Options::default()).err().expect("it is read-only");
+        let error = Db::open(path, Options::default()).expect_err("it is read-only");
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         assert!(error.to_string().to_lowercase().contains("denied"), "{error}");
         assert_eq!(real_files(path), before);
@@ -272,7 +277,7 @@ fn a_directory_that_takes_no_writes_is_refused_and_nothing_is_lost() -> TestResu
         world.disk.fault(Fault { at, what: What::Denied, times: Times::Forever });
     }
     let before = world.files();
-    let error = world.open(&tiny()).err().expect("it is read-only");
+    let error = world.open(&tiny()).expect_err("it is read-only");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     assert_eq!(world.files(), before);
     world.disk.clear_faults();
@@ -356,7 +361,7 @@ fn row_067_options_out_of_range_are_refused_by_name() {
     }
     let scratch = tempfile::tempdir().expect("a scratch directory");
     let path = scratch.path().join("never");
-    let error = Db::open(&path, good().sealed_max(0)).err().expect("out of range");
+    let error = Db::open(&path, good().sealed_max(0)).expect_err("out of range");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(!path.exists(), "options are checked before anything is made");
 }

@@ -11,3 +11,5 @@ mod values;
 mod expiry;
 mod snapshots;
 mod quarantine;
+mod damage;
+mod threads;

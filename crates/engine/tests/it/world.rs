@@ -105,6 +105,7 @@ pub(crate) fn modes(options: &Options) -> Vec<Options> {
 pub(crate) fn option_set(number: u64) -> Options {
     let mut random = vfs::Random::new(number.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ 0xb10c);
     let mut pick = |choices: &[u64]| choices[random.index(choices.len())];
+    let small = |number: u64| usize::try_from(number).expect("a small number");
     let segment_bytes = pick(&[4096, 4096, 16 << 10, 1 << 20]);
     let level0_files = pick(&[1, 2, 4]);
     // The modes and the durability follow the number, so that few numbers meet all of them.
@@ -114,20 +115,20 @@ pub(crate) fn option_set(number: u64) -> Options {
         2 => Durability::EveryBytes(5000),
         _ => Durability::Interval(Duration::from_millis(50)),
     };
-    let append = if number % 2 == 0 { AppendMode::Auto } else { AppendMode::Positional };
-    let read = if number / 2 % 2 == 0 { ReadMode::Mapped } else { ReadMode::Positional };
+    let append = if number.is_multiple_of(2) { AppendMode::Auto } else { AppendMode::Positional };
+    let read = if (number / 2).is_multiple_of(2) { ReadMode::Mapped } else { ReadMode::Positional };
     Options::default()
         .segment_bytes(segment_bytes)
         .log_bytes(segment_bytes * pick(&[1, 4, 64]))
         .memtable_bytes(pick(&[4096, 4096, 16 << 10, 1 << 20]))
         .memtable_entries(pick(&[3, 20, 1000, 300_000]))
-        .sealed_max(pick(&[1, 2, 3]) as usize)
-        .inline_max(pick(&[0, 16, 64, 512, 64 << 10]) as usize)
-        .promote_min([0.0, 0.3, 0.7, 1.0][pick(&[0, 1, 2, 3]) as usize])
+        .sealed_max(small(pick(&[1, 2, 3])))
+        .inline_max(small(pick(&[0, 16, 64, 512, 64 << 10])))
+        .promote_min([0.0, 0.3, 0.7, 1.0][small(pick(&[0, 1, 2, 3]))])
         .bloom_bits_per_key(u32::try_from(pick(&[0, 10])).expect("small"))
         .table_bytes(pick(&[4096, 8192, 1 << 20]))
-        .level0_files(level0_files as usize)
-        .level0_files_max((level0_files + pick(&[0, 1, 4])) as usize)
+        .level0_files(small(level0_files))
+        .level0_files_max(small(level0_files + pick(&[0, 1, 4])))
         .level1_bytes(pick(&[4096, 16 << 10, 1 << 20]))
         .level_multiplier(pick(&[2, 10]))
         .durability(durability)
@@ -214,4 +215,23 @@ pub(crate) fn real_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 #[expect(clippy::disallowed_methods, reason = "the test plays the vandal")]
 pub(crate) fn put_real_file(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("the directory is there");
+}
+
+/// Removes a file of a real directory.
+#[expect(clippy::disallowed_methods, reason = "the test plays the vandal")]
+pub(crate) fn remove_real_file(path: &Path) {
+    std::fs::remove_file(path).expect("it is there");
+}
+
+/// Cuts every file of these kinds in a real directory to half its length.
+#[expect(clippy::disallowed_methods, reason = "the test plays the vandal")]
+pub(crate) fn halve_real_files(dir: &Path, kinds: &[&str]) {
+    for entry in std::fs::read_dir(dir).expect("the directory is there") {
+        let path = entry.expect("it can be listed").path();
+        if kinds.iter().any(|kind| path.extension().is_some_and(|found| found == *kind)) {
+            let file = std::fs::OpenOptions::new().write(true).open(path).expect("it is there");
+            let len = file.metadata().expect("it is open").len();
+            file.set_len(len / 2).expect("it is ours");
+        }
+    }
 }

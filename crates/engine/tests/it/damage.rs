@@ -1,0 +1,292 @@
+//! Damage is reported, by file, or does not matter; it is never served.
+
+use std::collections::BTreeMap;
+
+use engine::{Db, ErrorKind, Options, ReadMode};
+use vfs::Random;
+use vfs::sim::{Damage, ImageKind};
+
+use crate::world::{
+    Map, TestResult, World, contents, halve_real_files, key, kind_of, modes, tiny, value,
+};
+
+/// A closed database with every kind of file: log, value segments both copied and promoted,
+/// tables with tombstones, filters and pointers, MANIFEST.
+fn reference(options: &Options) -> (World, Map) {
+    let world = World::new(4);
+    let options = options.clone().promote_min(0.5).memtable_bytes(32 << 10);
+    let db = world.open(&options).expect("a new database");
+    for index in 0..60 {
+        db.put(key(index), value(index, 0, 1200)).expect("a healthy disk"); // promoted
+    }
+    db.flush().expect("a healthy disk");
+    for index in 60..200_u64 {
+        let len = if index.is_multiple_of(10) { 300 } else { 30 }; // copied, and inline
+        db.put(key(index), value(index, 0, len)).expect("a healthy disk");
+    }
+    for index in (0..200).step_by(7) {
+        db.delete(key(index)).expect("a healthy disk");
+    }
+    db.flush().expect("a healthy disk");
+    for index in 200..210 {
+        db.put(key(index), value(index, 0, 100)).expect("a healthy disk"); // in the log
+    }
+    let expected = contents(db.default_keyspace()).expect("a healthy disk");
+    db.close().expect("a healthy disk");
+    for suffix in [".wal", ".val", ".tbl", ".manifest"] {
+        assert!(!world.names(suffix).is_empty(), "no {suffix} in {:?}", world.disk.files());
+    }
+    (world, expected)
+}
+
+/// Opens a damaged copy. Every answer is right or `Corrupt`; says whether anybody noticed.
+fn judge(image: &World, options: &Options, expected: &Map, file: &str, what: &str) -> bool {
+    let names_it = |error: &engine::Error| {
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error}");
+        // Without its last edits a MANIFEST is whole again: then it is the log that does not fit.
+        let named = error.to_string().contains(file) || file.ends_with(".manifest");
+        assert!(named, "{what}: {error} does not name {file}");
+    };
+    let db = match image.open(options) {
+        Ok(db) => db,
+        Err(error) => {
+            names_it(&error);
+            return true;
+        }
+    };
+    let mut noticed = false;
+    for index in 0..210 {
+        match db.get(key(index)) {
+            Ok(found) => assert_eq!(
+                found.as_deref(),
+                expected.get(&key(index)).map(Vec::as_slice),
+                "{what}: a wrong answer for {index}"
+            ),
+            Err(error) => {
+                names_it(&error);
+                noticed = true;
+            }
+        }
+    }
+    for forwards in [true, false] {
+        noticed |= judge_scan(&db, expected, forwards, what, &names_it);
+    }
+    let report = db.check().expect("damage is in the report");
+    for error in &report.damage {
+        names_it(error);
+        noticed = true;
+    }
+    noticed
+}
+
+/// A scan is right up to the error, which is its last item (row 86).
+fn judge_scan(
+    db: &Db,
+    expected: &Map,
+    forwards: bool,
+    what: &str,
+    names_it: &dyn Fn(&engine::Error),
+) -> bool {
+    let mut range = db.iter();
+    let mut left = expected.iter();
+    loop {
+        let (found, entry) = match forwards {
+            true => (range.next(), left.next()),
+            false => (range.next_back(), left.next_back()),
+        };
+        match found {
+            Some(Ok((found_key, found_value))) => {
+                let (key, value) = entry.expect("a scan ends where the map does");
+                assert!(*found_key == **key && found_value == *value, "{what}: a scan is wrong");
+            }
+            Some(Err(error)) => {
+                names_it(&error);
+                assert!(
+                    range.next().is_none() && range.next_back().is_none(),
+                    "{what}: it goes on"
+                );
+                return true;
+            }
+            None => {
+                assert!(entry.is_none(), "{what}: a scan ends early and says nothing");
+                return false;
+            }
+        }
+    }
+}
+
+#[test]
+fn row_052_086_100_flipped_bits_in_any_file_are_reported_and_never_served() {
+    let options = tiny();
+    let (world, expected) = reference(&options);
+    let mut random = Random::new(vfs::testing::seed());
+    let mut noticed: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    for (number, (file, bytes)) in
+        world.files().into_iter().filter(|(f, _)| f != "LOCK").enumerate()
+    {
+        let len = bytes.len() as u64;
+        for round in 0..36_u32 {
+            // Headers and footers more than the rest.
+            let offset = match round % 4 {
+                0 => random.below(len.min(160)),
+                1 => len - 1 - random.below(len.min(160)),
+                _ => random.below(len),
+            };
+            let bit = u8::try_from(random.below(8)).expect("small");
+            let image = world.crash(ImageKind::Everything, 1);
+            image.disk.corrupt(&file, &Damage::FlipBit { offset, bit });
+            let read =
+                if round.is_multiple_of(2) { ReadMode::Positional } else { ReadMode::Mapped };
+            let options = options.clone().read_mode(read);
+            let what = format!("{file} (number {number}), byte {offset} of {len}, bit {bit}");
+            let seen = judge(&image, &options, &expected, &file, &what);
+            let entry =
+                noticed.entry(file.split('.').next_back().expect("a kind").into()).or_default();
+            entry.0 += u32::from(seen);
+            entry.1 += 1;
+        }
+    }
+    for (kind, (seen, all)) in noticed {
+        // Damage to the last edit of a MANIFEST is a torn tail: nothing later attests it.
+        let percent = if kind == "manifest" { 50 } else { 90 };
+        assert!(seen * 100 >= all * percent, "of {all} flips in {kind} files {seen} were noticed");
+    }
+}
+
+#[test]
+fn row_038_075_cut_zeroed_swapped_and_missing_pieces_are_reported() {
+    let options = tiny();
+    let (world, expected) = reference(&options);
+    let mut random = Random::new(vfs::testing::seed());
+    for (file, bytes) in world.files().into_iter().filter(|(file, _)| file != "LOCK") {
+        let len = bytes.len() as u64;
+        let mut damages = vec![
+            Damage::Truncate { len: 0 },
+            Damage::Truncate { len: len - 1 },
+            Damage::Truncate { len: len / 2 },
+            Damage::Truncate { len: random.below(len) },
+            Damage::Remove,
+        ];
+        if len > 1024 {
+            damages.push(Damage::Zero { offset: len / 2 / 512 * 512, len: 512 });
+            damages.push(Damage::Swap { first: 0, second: 512, len: 512 });
+        }
+        for damage in damages {
+            for read in [ReadMode::Mapped, ReadMode::Positional] {
+                let image = world.crash(ImageKind::Everything, 1);
+                image.disk.corrupt(&file, &damage);
+                let options = options.clone().read_mode(read);
+                let what = format!("{file} of {len} bytes, {damage:?}, {read:?}");
+                let untouched = image.disk.read_file(&file) == Some(bytes.clone());
+                if file.ends_with(".manifest") && damage == Damage::Remove {
+                    assert_eq!(kind_of(image.open(&options)), ErrorKind::Invalid, "{what}");
+                    continue;
+                }
+                let tail = matches!(damage, Damage::Truncate { .. }) && file.ends_with(".manifest");
+                if tail && image.open(&options).is_ok() {
+                    // The last edit said that the close was clean; what it closed is all there.
+                    let db = image.crash(ImageKind::Everything, 1).open(&options);
+                    let found = db.and_then(|db| contents(db.default_keyspace()));
+                    assert!(found.is_ok_and(|found| found == expected), "{what}");
+                    continue;
+                }
+                let noticed = judge(&image, &options, &expected, &file, &what);
+                assert!(noticed || untouched, "{what}: nobody noticed");
+            }
+        }
+    }
+}
+
+#[test]
+fn row_100_every_bit_of_a_records_header_is_checked_by_get() -> TestResult {
+    for options in modes(&tiny()) {
+        let world = World::new(100);
+        let db = world.open(&options)?;
+        let written = value(1, 1, 500);
+        db.put(b"key", &written)?;
+        db.flush()?;
+        db.close()?;
+        let (file, start) = ["val", "wal"]
+            .into_iter()
+            .flat_map(|suffix| world.names(suffix))
+            .find_map(|name| {
+                let bytes = world.disk.read_file(&name).expect("it was listed");
+                let at = bytes.windows(3).position(|window| window == b"key")?;
+                Some((name, at as u64 - 24))
+            })
+            .expect("the record is somewhere");
+        for bit in 0..24 * 8_u64 {
+            let image = world.crash(ImageKind::Everything, 1);
+            let (offset, bit) = (start + bit / 8, u8::try_from(bit % 8)?);
+            image.disk.corrupt(&file, &Damage::FlipBit { offset, bit });
+            let found = image.open(&options).and_then(|db| {
+                let found = db.get(b"key")?;
+                assert_eq!(found.as_deref(), Some(written.as_slice()), "byte {offset} bit {bit}");
+                assert!(
+                    !db.check()?.is_sound(),
+                    "byte {offset} bit {bit} of {file} goes unnoticed"
+                );
+                Ok(())
+            });
+            if let Err(error) = found {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(error.to_string().contains(&file), "{error}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_075_a_file_that_is_cut_while_it_is_open_gives_errors_in_the_positional_mode() -> TestResult {
+    let scratch = tempfile::tempdir()?;
+    let options = tiny().read_mode(ReadMode::Positional);
+    let db = Db::open(scratch.path(), options)?;
+    for index in 0..100 {
+        db.put(key(index), value(index, 0, if index.is_multiple_of(2) { 30 } else { 900 }))?;
+    }
+    db.compact()?;
+    halve_real_files(scratch.path(), &["tbl", "val"]);
+    let mut errors = 0;
+    for index in 0..100_u64 {
+        let len = if index.is_multiple_of(2) { 30 } else { 900 };
+        match db.get(key(index)) {
+            Ok(found) => assert_eq!(found.as_deref(), Some(value(index, 0, len).as_slice())),
+            Err(error) => {
+                errors += 1;
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            }
+        }
+    }
+    assert!(errors > 0, "half of every file is gone");
+    assert!(!db.check()?.is_sound());
+    drop(db.close());
+    Ok(())
+}
+
+#[test]
+fn a_damaged_table_fails_the_merge_and_ends_the_writes_but_not_the_reads() -> TestResult {
+    let world = World::new(12);
+    let options = tiny().level0_files(8).level0_files_max(9);
+    let db = world.open(&options)?;
+    for index in 0..40 {
+        db.put(key(index), value(index, 0, 40))?;
+    }
+    db.flush()?;
+    db.put(b"z", b"in a table of its own")?;
+    db.flush()?;
+    db.close()?;
+    let table = world.names(".tbl").remove(0);
+    let db = world.open(&options)?;
+    let bytes = world.disk.read_file(&table).expect("it was listed");
+    let entry = bytes.windows(7).position(|window| window == b"value 3").expect("it is inline");
+    world.disk.corrupt(&table, &Damage::FlipBit { offset: entry as u64, bit: 3 });
+    let error = db.compact().expect_err("its input is damaged");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(&table), "{error}");
+    assert_eq!(kind_of(db.put(b"k", b"v")), ErrorKind::ReadOnly);
+    assert_eq!(db.get(b"z")?.as_deref(), Some(b"in a table of its own".as_slice()));
+    assert_eq!(kind_of(db.get(key(1))), ErrorKind::Corrupt);
+    assert!(world.names(".tbl").contains(&table), "nothing is removed");
+    Ok(())
+}

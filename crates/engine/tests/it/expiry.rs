@@ -1,0 +1,186 @@
+//! Time to live: on the tick, over reopens, and with clocks that jump.
+
+use std::time::Duration;
+
+use engine::{Db, Options, WriteOptions};
+use vfs::Clock;
+
+use crate::world::{
+    Map, TestResult, World, assert_same, assert_sound, contents, key, modes, tiny, value,
+};
+
+fn ttl(ms: u64) -> WriteOptions {
+    WriteOptions::default().ttl(Duration::from_millis(ms))
+}
+
+/// What every way to read says about a key; all must agree.
+fn is_there(db: &Db, key: &[u8]) -> bool {
+    let keyspace = db.default_keyspace();
+    let there = db.get(key).expect("a healthy disk").is_some();
+    assert_eq!(db.contains(key).expect("a healthy disk"), there);
+    assert_eq!(db.prefix(key).count() == 1, there);
+    assert_eq!(db.iter().rev().any(|entry| *entry.expect("a healthy disk").0 == *key), there);
+    let snapshot = db.snapshot();
+    assert_eq!(snapshot.get(keyspace, key).expect("a healthy disk").is_some(), there);
+    assert_eq!(snapshot.contains(keyspace, key).expect("a healthy disk"), there);
+    there
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Between {
+    Nothing,
+    Flush,
+    Compact,
+    CleanReopen,
+    Kill,
+}
+
+const BETWEEN: [Between; 5] =
+    [Between::Nothing, Between::Flush, Between::Compact, Between::CleanReopen, Between::Kill];
+
+fn pass(world: &World, options: &Options, db: Db, between: Between) -> Db {
+    match between {
+        Between::Nothing => {}
+        Between::Flush => db.flush().expect("a healthy disk"),
+        Between::Compact => db.compact().expect("a healthy disk"),
+        Between::CleanReopen => {
+            db.close().expect("a healthy disk");
+            return world.open(options).expect("a healthy disk");
+        }
+        Between::Kill => {
+            world.kill(db);
+            return world.open(options).expect("a healthy disk");
+        }
+    }
+    db
+}
+
+#[test]
+fn row_089_an_entry_is_there_until_its_last_millisecond_and_never_after() -> TestResult {
+    for options in modes(&tiny()) {
+        for between in BETWEEN {
+            for len in [0, 10, 700] {
+                let world = World::new(89);
+                let db = world.open(&options)?;
+                db.put(b"k", b"an older version that never expires")?;
+                db.flush()?;
+                db.put_with(b"k", value(1, 1, len), ttl(1000))?;
+                let mut batch = db.batch();
+                batch.put_ttl(db.default_keyspace(), b"b", b"own", Duration::from_millis(1000));
+                batch.put(db.default_keyspace(), b"c", b"of the batch");
+                db.write(batch, ttl(1001))?;
+                let db = pass(&world, &options, db, between);
+                world.sim.clock.advance(Duration::from_millis(999));
+                for key in [b"k", b"b", b"c"] {
+                    assert!(is_there(&db, key), "{between:?}: gone at t-1");
+                }
+                let db = pass(&world, &options, db, between);
+                assert!(is_there(&db, b"k"), "{between:?}: gone at t-1");
+                world.sim.clock.advance(Duration::from_millis(1));
+                assert!(!is_there(&db, b"k"), "{between:?}: there at t, or the older one is");
+                assert!(!is_there(&db, b"b") && is_there(&db, b"c"));
+                let db = pass(&world, &options, db, between);
+                assert!(!is_there(&db, b"k"), "{between:?}: back at t");
+                world.sim.clock.advance(Duration::from_millis(1));
+                assert!(!is_there(&db, b"k") && !is_there(&db, b"c"));
+                let db = pass(&world, &options, db, between);
+                db.compact()?;
+                assert!(!is_there(&db, b"k"), "{between:?}: back after t+1");
+                assert_eq!(db.stats().keyspaces[0].index_entries, 0, "{between:?}");
+                // A put without a time to live makes it permanent; a delete hides for good.
+                db.put_with(b"k", b"1", ttl(5))?;
+                db.put(b"k", b"2")?;
+                db.put_with(b"d", b"1", ttl(5))?;
+                db.delete(b"d")?;
+                world.sim.clock.advance(Duration::from_secs(9));
+                assert!(is_there(&db, b"k") && !is_there(&db, b"d"));
+                assert_sound(&db)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_090_what_was_seen_expired_stays_so_however_the_clock_jumps() -> TestResult {
+    const HOUR: i64 = 3_600_000;
+    const YEARS: i64 = 10 * 365 * 24 * HOUR;
+    for options in modes(&tiny()) {
+        for back in [HOUR, YEARS] {
+            for between in BETWEEN {
+                let world = World::new(90);
+                let db = world.open(&options)?;
+                let start = world.sim.clock.wall_ms();
+                db.put_with(b"k", value(1, 1, 100), ttl(1000))?;
+                db.put(b"stays", b"1")?;
+                // Backwards: it lives longer by the wall, and comes to no harm.
+                world.sim.clock.jump_wall_ms(-back);
+                assert!(is_there(&db, b"k"));
+                world.sim.clock.set_wall_ms(start + 1000);
+                assert!(!is_there(&db, b"k"));
+                world.sim.clock.jump_wall_ms(-back);
+                assert!(!is_there(&db, b"k"), "it came back");
+                // The next edit keeps the mark; a kill before any edit may forget it.
+                if matches!(between, Between::Kill) {
+                    db.flush()?;
+                }
+                let db = pass(&world, &options, db, between);
+                assert!(!is_there(&db, b"k"), "{between:?}: it came back");
+                // Order is by sequence, never by clock.
+                db.put(b"k", b"newer")?;
+                world.sim.clock.set_wall_ms(0);
+                db.put(b"k", b"newest")?;
+                let db = pass(&world, &options, db, between);
+                assert_eq!(db.get(b"k")?.as_deref(), Some(b"newest".as_slice()));
+                assert!(is_there(&db, b"stays"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_090_clocks_at_their_extremes_and_endless_times_to_live_do_no_harm() -> TestResult {
+    let options = tiny();
+    for wall in [1, 1000, u64::MAX - 1, u64::MAX] {
+        println!("the wall clock says {wall}");
+        let world = World::new(91);
+        world.sim.clock.set_wall_ms(wall);
+        let db = world.open(&options)?;
+        let mut expected = Map::new();
+        for index in 0..30 {
+            let options = match index % 3 {
+                0 => WriteOptions::default().ttl(Duration::MAX),
+                1 => WriteOptions::default().ttl(Duration::ZERO),
+                _ => WriteOptions::default(),
+            };
+            db.put_with(key(index), value(index, 0, 100), options)?;
+            let endless = index.is_multiple_of(3) && wall < u64::MAX;
+            if endless || index % 3 == 2 {
+                expected.insert(key(index), value(index, 0, 100));
+            }
+        }
+        assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
+        db.compact()?;
+        assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
+        db.close()?;
+        let db = world.open(&options)?;
+        assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
+    }
+    Ok(())
+}
+
+#[test]
+fn row_090_a_frozen_clock_expires_nothing() -> TestResult {
+    let world = World::new(92);
+    let db = world.open(&tiny())?;
+    for index in 0..200 {
+        db.put_with(key(index), value(index, 0, 50), ttl(1))?;
+        world.step(1, index);
+    }
+    db.compact()?;
+    assert_eq!(db.iter().count(), 200);
+    world.sim.clock.advance(Duration::from_millis(1));
+    assert_eq!(db.iter().count(), 0);
+    Ok(())
+}
