@@ -288,3 +288,6 @@ fn make_room(state: &State) -> Result<()> {
         merge::merge_keyspace(state, keyspace)?;
     }
 }
+
+#[cfg(test)]
+mod tests;
