@@ -135,6 +135,7 @@ fn maintain(db: &Db, stop: &AtomicBool) {
         db.flush().expect("a healthy disk");
         db.compact().expect("a healthy disk");
         db.sync().expect("a healthy disk");
+        assert_sound(db).expect("a healthy disk");
         assert!(db.stats().failure.is_none());
     }
 }
