@@ -46,11 +46,14 @@ fn proc_field(file: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Model of the processor and number of cores, for the record.
+/// Model of the processor, number of cores and how busy they are, for the record.
 pub fn description() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, model)| model);
-    format!("{model}, {cores} cores, {} {}", std::env::consts::OS, std::env::consts::ARCH)
+    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
+    format!("{model}, {cores} cores, {system} {architecture}, load average {load} at the start")
 }

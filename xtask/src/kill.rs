@@ -68,18 +68,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return child::run(dir, config, arguments.child_tuning, seed, &arguments.child_next);
     }
     println!("SEED={seed}");
-    let temporary;
-    let parent = match &arguments.dir {
+    let mut builder = tempfile::Builder::new();
+    let work = match &arguments.dir {
         Some(dir) => {
             std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-            dir.as_path()
+            builder.prefix("kill-").tempdir_in(dir)?
         }
-        None => {
-            temporary = tempfile::Builder::new().prefix("kill-").tempdir()?;
-            temporary.path()
-        }
+        None => builder.prefix("kill-").tempdir()?,
     };
-    let work = tempfile::Builder::new().prefix("databases-").tempdir_in(parent)?;
     let mut summary = Summary::default();
     let bar = ProgressBar::new(arguments.rounds).with_style(
         ProgressStyle::with_template("{wide_bar} {pos}/{len} kills {msg} {eta}")
@@ -94,13 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let round = Round::draw(seed, index);
         if let Err(error) = life.kill_once(round, &mut summary) {
             bar.finish_and_clear();
-            let kept = work.keep();
+            drop(work.keep());
             let again = format!("cargo xtask kill --seed {seed} --rounds {}", index + 1);
             let config = configs()[round.config];
             return Err(error.context(format!(
                 "VIOLATION in round {index} ({config:?}, {round:?}); the database is kept in {}; \
                  again: {again}",
-                kept.display()
+                life.data().display()
             )));
         }
         bar.set_message(format!("{} acknowledged", summary.acknowledged));
