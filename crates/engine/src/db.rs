@@ -210,8 +210,8 @@ impl Db {
         Batch::new(self.state().owner)
     }
 
-    /// Writes a batch: all of it or, after an error or a crash, nothing of it. After an `Io`
-    /// error it is unknown which, until the database is opened again.
+    /// Writes a batch: all of it or, after an error or a crash, nothing of it. After `Io` or
+    /// `ReadOnly` it is unknown which, until the database is opened again.
     pub fn write(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         write::write_batch(self.state(), &batch, &options)
     }

@@ -165,8 +165,12 @@ fn unless_expired(state: &State, newest: Newest, expiry: u64) -> Newest {
 /// The keyspace in a view. `NotFound` if it was dropped.
 pub(crate) fn find_keyspace(view: &View, id: u32) -> Result<&KeyspaceView> {
     let keyspace = view.keyspace(id).map(|keyspace| &**keyspace);
-    keyspace
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("keyspace number {id} was dropped")))
+    keyspace.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("keyspace number {id} is not in this state: dropped, or created later"),
+        )
+    })
 }
 
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
