@@ -212,11 +212,17 @@ impl SimDisk {
     /// A second disk in the same state, pending changes included. Handles, locks, faults and the
     /// trace stay with the first.
     pub fn fork(&self, seed: u64) -> SimDisk {
-        let inner = self.lock();
-        let disk = SimDisk::with(inner.state.clone(), seed);
-        let preallocation = inner.preallocation;
-        drop(inner);
-        disk.set_preallocation(preallocation);
+        self.fork_at(self.boundaries() - 1, seed)
+    }
+
+    /// As [`SimDisk::fork`], of a boundary: the disk that a process killed there leaves to the
+    /// next one.
+    ///
+    /// # Panics
+    /// Unless `boundary < self.boundaries()`.
+    pub fn fork_at(&self, boundary: usize, seed: u64) -> SimDisk {
+        let disk = SimDisk::with(self.at_boundary(boundary), seed);
+        disk.set_preallocation(self.lock().preallocation);
         disk
     }
 
