@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vfs::{Env, Fs, Kind, Listing, Name};
+use vfs::{Access, Env, Fs, Kind, Listing, Name};
 use wal::{Position, SegmentId, SegmentMeta, SegmentWriter};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -258,6 +258,8 @@ fn decode(bytes: &[u8]) -> Result<Vec<Change>, &'static str> {
 /// What [`load`] found.
 pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
+    /// The file the state came from.
+    pub(crate) number: u64,
     /// True if its last edit was cut off: something may have been lost that was never in effect.
     pub(crate) torn: bool,
 }
@@ -302,6 +304,13 @@ pub(crate) fn load(fs: &Arc<dyn Fs>, listing: &Listing) -> Result<Option<Loaded>
     }
 }
 
+/// Makes durable what [`load`] read, before anything is built on it: a process that was killed
+/// leaves a MANIFEST that is whole in the system's cache and perhaps nowhere else.
+pub(crate) fn settle(fs: &Arc<dyn Fs>, loaded: &Loaded) -> Result<()> {
+    fs.open(Name::new(MANIFEST, loaded.number), Access::ReadWrite)?.sync_data()?;
+    Ok(fs.sync_dir()?)
+}
+
 /// Reads one file; `None` if not even its first edit is whole.
 fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
     let name = Name::new(MANIFEST, number);
@@ -322,7 +331,7 @@ fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
         Ok(())
     })?;
     let torn = matches!(end, wal::End::Torn { .. });
-    Ok(catalog.map(|catalog| Loaded { catalog, torn }))
+    Ok(catalog.map(|catalog| Loaded { catalog, number, torn }))
 }
 
 /// The open MANIFEST.

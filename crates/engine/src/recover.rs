@@ -55,10 +55,11 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
     let listing = fs.list()?;
     check_ours(&fs, &listing, &options)?;
     let loaded = manifest::load(&fs, &listing)?;
+    loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(&fs, loaded))?;
     let numbers = manifest::numbers(&listing);
     let number = numbers.last().map_or(1, |newest| newest + 1);
     let (catalog, fresh, torn) = match loaded {
-        Some(Loaded { catalog, torn }) => (catalog, false, torn),
+        Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
         None => (new_catalog(env.rng.next_u64()), true, false),
     };
     let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };

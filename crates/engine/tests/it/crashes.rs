@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use engine::{AppendMode, Db, Durability, ErrorKind, Options, ReadMode, WriteOptions};
-use vfs::sim::{CallKind, ImageKind};
+use vfs::Env;
+use vfs::sim::{CallKind, ImageKind, SimDisk};
 
 use crate::script::{History, Step, short, state_of};
 use crate::world::{
@@ -378,4 +379,29 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
     );
     assert_sound(&db)?;
     Ok(())
+}
+
+/// Found by the crash explorer (`config=mapped/mapped/durable/seeded ops= crash=3:900
+/// nested=2:48`). What we believed: a MANIFEST that reads whole is there to stay. What was true: a
+/// process that is killed leaves it in the system's cache; the next open built on it, and a power
+/// failure took it away from under the new log segment. Catalogue row 13.
+#[test]
+fn a_power_failure_after_a_kill_leaves_a_database_that_opens() {
+    let first = SimDisk::new(1);
+    first.record();
+    drop(Db::open_on(first.root(), Env::sim(1).env, tiny()).expect("a healthy disk"));
+    for killed in 0..first.boundaries() {
+        let disk = first.fork_at(killed, 1);
+        disk.record();
+        drop(Db::open_on(disk.root(), Env::sim(2).env, tiny()).expect("a kill"));
+        for boundary in 0..disk.boundaries() {
+            for kind in ImageKind::kinds() {
+                let image = disk.image(boundary, *kind, 1);
+                let opened = Db::open_on(image.root(), Env::sim(3).env, tiny());
+                if let Err(error) = opened {
+                    panic!("killed at {killed}, crash at {boundary}, {kind:?}: {error:?}");
+                }
+            }
+        }
+    }
 }
