@@ -16,7 +16,7 @@ const BUILD_ONLY: &str = "ci: build only";
 /// Runs every step in order and stops at the first that fails. Prints each step's duration.
 pub(crate) fn run(root: &Path) -> Result<()> {
     type Step = (&'static str, fn(&Path) -> Result<()>);
-    let steps: [Step; 8] = [
+    let steps: [Step; 9] = [
         ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
         ("tidy", tidy::run),
         ("clippy", |root| {
@@ -27,6 +27,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("doctests", doctests),
         ("docs", docs),
         ("examples", examples),
+        ("crash", |root| {
+            let explorer = ["--", "crash", "--exhaustive", "2"];
+            let build = ["run", "--release", "--package", "xtask"];
+            cargo(root, &[&build[..], &explorer[..]].concat())
+        }),
         ("demo", |root| cargo(root, &["run", "--release", "--package", "xtask", "--", "demo"])),
     ];
     let mut durations = Vec::new();

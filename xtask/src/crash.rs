@@ -232,7 +232,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn print(report: &Report, seconds: f64, threads: usize) {
     for violation in &report.violations {
         println!("VIOLATION {}", violation.what);
-        println!("  image {:?}, after {} images", violation.image_kind(), violation.after_images);
+        let image = violation.image().unwrap_or_else(|| "none".to_owned());
+        println!("  image {image}, after {} images", violation.after_images);
         println!("  cargo xtask crash --replay \"{}\"\n", violation.cell);
     }
     let Tally { runs, boundaries, images, recoveries, nested, trace_hash } = report.tally;

@@ -11,10 +11,10 @@
 
 use std::collections::HashMap;
 
-use vfs::sim::{ImageKind, SimDisk};
+use vfs::sim::SimDisk;
 
 use super::history::Seen;
-use super::images::{Effort, build, image_of, images};
+use super::images::{Effort, build, fingerprint, image_name, images};
 use super::liar::Lie;
 use super::plan::{Cell, Config, Op, Place};
 use super::recovery::{Allowed, Recovered, Recovery, guard, hush};
@@ -32,9 +32,9 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// The kind of image that showed it; `None` if the run or the first open itself failed.
-    pub fn image_kind(&self) -> Option<ImageKind> {
-        self.cell.nested.or(self.cell.crash).map(|place| image_of(place.image).0)
+    /// The kind of image that showed it; `None` if the run itself failed.
+    pub fn image(&self) -> Option<String> {
+        self.cell.nested.or(self.cell.crash).map(|place| image_name(place.image))
     }
 }
 
@@ -164,8 +164,8 @@ impl Explorer {
         if nested {
             image.record();
         }
+        let fingerprint = fingerprint(&image);
         let Some(recovered) = self.judge(&image, cell, allowed, 1) else { return };
-        let fingerprint = image.image(0, ImageKind::Everything, 0).fingerprint();
         if nested && fingerprint.is_multiple_of(self.effort.nested_every) {
             self.crash_recovery(&image, &recovered, cell, allowed);
             cell.nested = None;
@@ -180,7 +180,7 @@ impl Explorer {
         allowed: &Allowed,
         depth: u64,
     ) -> Option<Recovered> {
-        let key = (image.fingerprint(), allowed.bounds.clock_ms);
+        let key = (fingerprint(image), allowed.bounds.clock_ms);
         if let Some(known) = self.known.get(&key) {
             if let Some(seen) = known
                 && let Err(error) = allowed.find(seen)

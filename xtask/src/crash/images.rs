@@ -7,6 +7,9 @@ use super::plan::Place;
 
 /// Draws of one random image kind have numbers below this.
 const DRAWS_MAX: usize = 8;
+/// The image of a process that was killed: nothing is lost, but what was not synced is still
+/// pending when the next process comes.
+const KILLED: usize = 900;
 /// Images from this number on are subsets of the pending changes.
 const SUBSETS: usize = 1000;
 /// How much is tried at each boundary.
@@ -32,13 +35,36 @@ impl Effort {
         Effort { draws: 1, subset_choices_max: 3, nested_every: 16, settle_every: 32 };
 }
 
-/// The kind and the draw of an image's number.
-pub(super) fn image_of(number: usize) -> (ImageKind, usize) {
+/// The kind and the draw of an image's number; `None` for a killed process.
+pub(super) fn image_of(number: usize) -> (Option<ImageKind>, usize) {
     if number >= SUBSETS {
-        return (ImageKind::Subset { mask: (number - SUBSETS) as u64 }, 0);
+        return (Some(ImageKind::Subset { mask: (number - SUBSETS) as u64 }), 0);
+    }
+    if number == KILLED {
+        return (None, 0);
     }
     let kinds = ImageKind::kinds();
-    (kinds[(number / DRAWS_MAX).min(kinds.len() - 1)], number % DRAWS_MAX)
+    (Some(kinds[(number / DRAWS_MAX).min(kinds.len() - 1)]), number % DRAWS_MAX)
+}
+
+/// An image's kind, as a report names it.
+pub fn image_name(number: usize) -> String {
+    match image_of(number).0 {
+        Some(kind) => format!("{kind:?}"),
+        None => "Killed".to_owned(),
+    }
+}
+
+/// Equal for images that a recovery cannot tell apart, now or after a second crash.
+pub(super) fn fingerprint(image: &SimDisk) -> u64 {
+    let everything = image.fingerprint();
+    match image.choices(image.boundaries() - 1) {
+        0 => everything,
+        pending => {
+            let synced = image.crash(ImageKind::SyncedOnly, 0).fingerprint();
+            everything.rotate_left(17) ^ synced.wrapping_add(pending as u64)
+        }
+    }
 }
 
 /// The numbers of the images worth building with so many changes pending.
@@ -54,6 +80,7 @@ pub(super) fn images(choices: usize, effort: &Effort) -> Vec<usize> {
             return numbers; // all images are one
         }
     }
+    numbers.push(KILLED);
     if choices <= effort.subset_choices_max {
         numbers.extend((0..1 << choices).map(|mask| SUBSETS + mask));
     }
@@ -65,5 +92,8 @@ pub(super) fn build(disk: &SimDisk, place: Place, seed: u64) -> SimDisk {
     let mixed = [place.boundary, place.image, draw].iter().fold(seed, |seed, part| {
         Random::new(seed ^ (*part as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64()
     });
-    disk.image(place.boundary, kind, mixed)
+    match kind {
+        Some(kind) => disk.image(place.boundary, kind, mixed),
+        None => disk.fork_at(place.boundary, mixed),
+    }
 }

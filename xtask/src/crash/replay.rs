@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use vfs::sim::SimDisk;
 
-use super::images::{build, image_of};
+use super::images::{build, image_name};
 use super::liar::Lie;
 use super::plan::{Cell, Place};
 use super::recovery::{Allowed, Recovery, guard, hush};
@@ -79,7 +79,7 @@ fn print_trace(disk: &SimDisk, boundary: usize) {
 }
 
 fn print_image(disk: &SimDisk, place: Place) {
-    println!("image {:?} at boundary {}:", image_of(place.image).0, place.boundary);
+    println!("image {} at boundary {}:", image_name(place.image), place.boundary);
     for (path, len) in disk.files() {
         println!("  {path} {len}");
     }

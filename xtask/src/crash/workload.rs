@@ -116,7 +116,7 @@ impl Run {
         })
     }
 
-    /// Something in every layer: two keyspaces, tables, a value segment, entries in the log.
+    /// Something in every layer: two keyspaces, tables, a value segment, a synced log, a tail.
     fn prelude(&mut self) -> Result<()> {
         self.create_second()?;
         self.put("a", 40)?;
@@ -126,7 +126,9 @@ impl Run {
         self.flushing(Db::flush)?;
         self.put("b", 60)?;
         self.put("d", 40)?;
-        self.sync()
+        self.sync()?;
+        // Where writes are not durable, the first call finds something unsynced.
+        self.put("b", 70)
     }
 
     fn step(&mut self, op: Op) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The commands as a user runs them.
 
+mod crash;
 mod program;
 mod db;
 mod demo;
