@@ -47,6 +47,14 @@ impl Error {
         self.kind
     }
 
+    /// What the operating system said, if that is what went wrong.
+    pub fn io_error(&self) -> Option<&std::io::Error> {
+        match self.source.as_deref()? {
+            vfs::Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), source: None }
     }
@@ -112,7 +120,11 @@ impl From<vfs::Error> for Error {
             vfs::Error::Invalid { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Io,
         };
-        Error { kind, message: error.to_string(), source: Some(Arc::new(error)) }
+        let message = match std::error::Error::source(&error) {
+            Some(reason) => format!("{error}: {reason}"),
+            None => error.to_string(),
+        };
+        Error { kind, message, source: Some(Arc::new(error)) }
     }
 }
 
@@ -128,8 +140,5 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|error| error as _)
-    }
-}
+/// The message says all there is to say, so there is no source to print behind it.
+impl std::error::Error for Error {}
