@@ -49,3 +49,13 @@ pub use crate::range::{Key, Range};
 pub use crate::read::Value;
 pub use crate::recover::RecoveryReport;
 pub use crate::stats::{KeyspaceStats, Stats};
+
+/// The README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The workspace README's example, run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct WorkspaceReadme;
