@@ -57,8 +57,8 @@ pub(crate) struct State {
     pub(crate) log: Log,
     /// Tells this open database from every other one in the process.
     pub(crate) owner: u64,
-    /// Leaf, but held while an edit is written. Gone after close, so that the directory can be
-    /// opened again; nothing is changed in it from then on.
+    /// Leaf. Gone after close, so that the directory can be opened again; nothing is changed in it
+    /// from then on.
     lock: Mutex<Option<Box<dyn Lock>>>,
     /// Set once, right after.
     pub(crate) jobs: OnceLock<Jobs>,
@@ -234,8 +234,8 @@ impl State {
         manifest: &mut MutexGuard<'_, Manifest>,
         mut changes: Vec<Change>,
     ) -> Result<()> {
-        let lock = self.lock.lock();
-        self.verify(lock.as_deref())?;
+        // Close releases the directory under the manifest lock, which the caller holds.
+        self.check_held()?;
         changes.push(Change::Ids {
             file: self.files.next_file(),
             segment: self.files.segment_ids.peek().0.saturating_add(1),
@@ -245,15 +245,12 @@ impl State {
         manifest.commit(changes).map_err(|error| self.fail_with(error))
     }
 
-    /// `Closed` if the directory was let go of, `Locked` if somebody else may have it.
-    fn verify(&self, lock: Option<&dyn Lock>) -> Result<()> {
-        let Some(lock) = lock else { return Err(Error::closed()) };
-        Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
-    }
-
-    /// Refuses to touch the directory when it is not, or may not be, this database's any more.
+    /// Refuses to touch the directory when it is not, or may not be, this database's any more:
+    /// `Closed` if it was let go of, `Locked` if somebody else may have it.
     pub(crate) fn check_held(&self) -> Result<()> {
-        self.verify(self.lock.lock().as_deref())
+        let lock = self.lock.lock();
+        let Some(lock) = &*lock else { return Err(Error::closed()) };
+        Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
     }
 
     /// Lets go of the directory. The caller holds every lock under which it is changed.

@@ -13,3 +13,4 @@ mod snapshots;
 mod quarantine;
 mod damage;
 mod threads;
+mod closing;
