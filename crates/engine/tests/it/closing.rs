@@ -25,7 +25,7 @@ fn a_merge_on_a_callers_thread_ends_before_close_lets_go_of_the_directory() -> T
     for round in 0..8_u32 {
         let db = Db::open(&path, options())?;
         for index in 0..400_u32 {
-            db.put(index.to_be_bytes(), vec![u8::try_from(round)?; 100])?;
+            db.put(format!("{index:04}"), vec![u8::try_from(round)?; 100])?;
         }
         let other = db.clone();
         let compacting = std::thread::scope(|scope| {
