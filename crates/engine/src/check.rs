@@ -11,7 +11,6 @@ use crate::manifest;
 use crate::record::{self, ValuePtr};
 use crate::state::State;
 use crate::view::View;
-use crate::vlog;
 
 /// What `Db::check` read and found.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +51,7 @@ pub(crate) fn check(state: &State) -> Result<CheckReport> {
     let mut report = CheckReport::default();
     check_manifest(state, &mut report);
     check_indexes(state, &view, &mut report);
-    for segment in view.segments.values() {
+    for segment in view.segments.files() {
         check_segment(state, segment, &mut report);
     }
     for generation in view.sealed.iter().chain([&view.active]) {
@@ -102,9 +101,8 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
         let mut visit = |entry: sstable::Entry<'_>| {
             entries += 1;
             if let Value::Pointer(bits) = entry.value {
-                let pointer = ValuePtr::from_bits(bits);
-                let segment = view.segment(pointer.segment())?;
-                vlog::read_value(state.files.db_id, &segment, pointer, keyspace.id, entry.key)?;
+                let values = view.values(state.files.db_id, keyspace.id);
+                values.value(ValuePtr::from_bits(bits), entry.key)?;
             }
             Ok(())
         };

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::catalog::Change;
 use crate::error::Result;
 use crate::flush;
 use crate::jobs;
-use crate::manifest::Change;
 use crate::state::State;
 
 /// Log bytes that a close leaves to the next open's replay instead of flushing them.

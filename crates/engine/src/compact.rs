@@ -14,10 +14,10 @@ use sstable::{Cursor, Entry, Value};
 
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::index::{BoxCursor, Delta, Merge};
+use crate::index::{BoxCursor, Delta, Merge, MergeContext};
 use crate::levels::{LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta};
-use crate::manifest::Change;
 use crate::record::ValuePtr;
+use crate::vlog::Segments;
 
 /// Entries a step looks at: some milliseconds of work.
 const STEP_ENTRIES: u64 = 16_384;
@@ -32,20 +32,16 @@ struct Plan {
 }
 
 /// The merge an index needs most.
-pub(crate) fn plan(
-    levels: &Levels,
-    files: &Arc<Files>,
-    keyspace: u32,
-    full: bool,
-) -> Option<Box<dyn Merge>> {
+pub(crate) fn plan(levels: &Levels, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
+    let MergeContext { files, keyspace, .. } = context;
     let now_ms = files.now_ms();
     let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files) }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
     if plan.lower.is_empty() && disjoint && !full {
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
-        return Some(Box::new(Move { keyspace, tables: plan.upper, level }));
+        return Some(Box::new(Move { keyspace: *keyspace, tables: plan.upper, level }));
     }
-    Some(Box::new(Rewrite::new(levels.clone(), files.clone(), keyspace, plan)))
+    Some(Box::new(Rewrite::new(levels.clone(), context, plan)))
 }
 
 fn plan_needed(levels: &Levels, files: &Files) -> Option<Plan> {
@@ -146,14 +142,17 @@ struct Rewrite {
     /// Newest first. Filled by the first step.
     cursors: Vec<BoxCursor>,
     started: bool,
+    /// Where records are, for the garbage count.
+    segments: Arc<Segments>,
     read: u64,
     dropped: u64,
-    /// Dead bytes found, by segment.
+    /// Dead bytes found, by file.
     garbage: BTreeMap<u32, u64>,
 }
 
 impl Rewrite {
-    fn new(levels: Levels, files: Arc<Files>, keyspace: u32, plan: Plan) -> Rewrite {
+    fn new(levels: Levels, context: &MergeContext, plan: Plan) -> Rewrite {
+        let files = &context.files;
         let now_ms = files.now_ms();
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         let table_bytes = files.options.table_bytes;
@@ -174,10 +173,11 @@ impl Rewrite {
             levels,
             now_ms,
             output_level: plan.output_level,
-            output: TableOutput::new(files, keyspace, level, table_bytes),
+            output: TableOutput::new(files.clone(), context.keyspace, level, table_bytes),
             inputs,
             cursors,
             started: false,
+            segments: context.segments.clone(),
             read: 0,
             dropped: 0,
             garbage: BTreeMap::new(),
@@ -203,7 +203,7 @@ impl Rewrite {
         let entry = cursor.entry();
         for other in older.iter_mut() {
             if other.valid() && other.entry().key == entry.key {
-                charge(&mut self.garbage, other.entry().value);
+                charge(&self.segments, &mut self.garbage, other.entry().value)?;
                 other.next()?;
                 self.read += 1;
                 self.dropped += 1;
@@ -215,7 +215,7 @@ impl Rewrite {
             self.output.add(entry)?;
         } else {
             if entry.value != Value::Tombstone {
-                charge(&mut self.garbage, entry.value);
+                charge(&self.segments, &mut self.garbage, entry.value)?;
             }
             if self.levels.may_exist_below(self.output_level, entry.key) {
                 self.output.add(Entry { value: Value::Tombstone, expiry: 0, ..entry })?;
@@ -256,11 +256,7 @@ impl Merge for Rewrite {
     }
 
     fn finish(self: Box<Self>) -> Delta {
-        let mut delta = self.output.into_delta(self.inputs);
-        for (segment, bytes) in self.garbage {
-            delta.changes.push(Change::Garbage { segment, bytes });
-        }
-        delta
+        self.output.into_delta(self.inputs, self.garbage)
     }
 }
 
@@ -269,13 +265,12 @@ pub(crate) fn is_expired(expiry: u64, now_ms: u64) -> bool {
     expiry != 0 && expiry <= now_ms
 }
 
-/// Charges a dropped pointer's record to its segment: at least the half of its length class.
-fn charge(garbage: &mut BTreeMap<u32, u64>, value: Value<'_>) {
+/// Charges a dropped pointer's record to the file it is in: at least the half of its length class.
+fn charge(segments: &Segments, garbage: &mut BTreeMap<u32, u64>, value: Value<'_>) -> Result<()> {
     if let Value::Pointer(bits) = value {
-        let pointer = ValuePtr::from_bits(bits);
-        let bytes = pointer.len_max().map_or(8, |len| len as u64 / 2 + 8);
-        *garbage.entry(pointer.segment().0).or_default() += bytes;
+        segments.charge(ValuePtr::from_bits(bits), garbage)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

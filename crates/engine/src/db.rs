@@ -1,58 +1,33 @@
 //! The public face; thin. The work is in `write.rs`, `read.rs`, `flush.rs` and `recover.rs`.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use vfs::{Env, Fs, StdFs};
 
 use crate::batch::Batch;
 use crate::check::{self, CheckReport};
-use crate::close;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::flush;
+use crate::handle::Shared;
 use crate::jobs;
+use crate::keyspace::Keyspace;
 use crate::keyspaces;
 use crate::merge;
 use crate::options::{IndexKind, KeyspaceOptions, Options, WriteOptions};
-use crate::pins::Pin;
-use crate::range::{self, Range};
-use crate::read::{self, Value};
-use crate::record::RecordKind;
-use crate::recover::{self, RecoveryReport};
+use crate::range::Range;
+use crate::read::Value;
+use crate::recover;
+use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::stats::{self, Stats};
-use crate::write::{self, Op};
+use crate::write;
 
 /// Log segments behind the recovered memtables at which an open flushes them: a chain of crashes
 /// or short opens must not make it grow for ever.
 const REPLAY_SEGMENTS_MAX: usize = 8;
-
-/// What every handle shares; dropping the last one closes the database.
-struct Shared {
-    state: Arc<State>,
-    recovery: RecoveryReport,
-    closing: AtomicBool,
-}
-
-impl Shared {
-    fn close(&self) -> Result<()> {
-        if self.closing.swap(true, Ordering::AcqRel) {
-            return Err(Error::closed());
-        }
-        close::close(&self.state)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // Whoever wants to know calls `close`.
-        drop(self.close());
-    }
-}
 
 /// An open database. Cheap to clone; all clones are one database.
 ///
@@ -115,13 +90,9 @@ impl Db {
             state.wake_flush();
         }
         state.wake_merge();
-        let shared = Arc::new(Shared { state, recovery, closing: AtomicBool::new(false) });
-        let default = Keyspace {
-            shared: shared.clone(),
-            id: 0,
-            name: crate::options::DEFAULT_KEYSPACE.into(),
-            kind: IndexKind::BTree,
-        };
+        let shared = Arc::new(Shared::new(state, recovery));
+        let name = crate::options::DEFAULT_KEYSPACE.into();
+        let default = Keyspace::new(shared.clone(), 0, name, IndexKind::BTree);
         Ok(Db { shared, default })
     }
 
@@ -186,7 +157,7 @@ impl Db {
     /// `Invalid` for such a name, or if the keyspace exists with another kind of index.
     pub fn keyspace(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
         let (id, name, kind) = keyspaces::open_or_create(self.state(), name, &options)?;
-        Ok(Keyspace { shared: self.shared.clone(), id, name, kind })
+        Ok(Keyspace::new(self.shared.clone(), id, name, kind))
     }
 
     /// Names and kinds of all keyspaces, in the order they were created.
@@ -218,7 +189,7 @@ impl Db {
 
     /// The state of this moment, to read from for as long as one likes.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { shared: self.shared.clone(), pin: self.state().pin() }
+        Snapshot::new(self.shared.clone(), self.state().pin())
     }
 
     /// Returns when everything acknowledged before is on stable storage, but for batches that
@@ -250,7 +221,7 @@ impl Db {
 
     /// Numbers about the database.
     pub fn stats(&self) -> Stats {
-        stats::collect(self.state(), &self.shared.recovery)
+        stats::collect(self.state(), self.shared.recovery())
     }
 
     /// Closes the database for all its handles and says whether that went well. Afterwards every
@@ -265,216 +236,4 @@ impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Db({})", self.state().files.fs.path().display())
     }
-}
-
-/// A namespace of keys with an index of its own. Cheap to clone.
-#[derive(Clone)]
-pub struct Keyspace {
-    shared: Arc<Shared>,
-    id: u32,
-    name: Arc<str>,
-    kind: IndexKind,
-}
-
-impl Keyspace {
-    fn owner(&self) -> u64 {
-        self.shared.state.owner
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its kind of index.
-    pub fn kind(&self) -> IndexKind {
-        self.kind
-    }
-
-    /// Sets a key's value. An empty value is a value.
-    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
-        self.put_with(key, value, WriteOptions::default())
-    }
-
-    /// As [`Keyspace::put`], with options for this write.
-    pub fn put_with(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        options: WriteOptions,
-    ) -> Result<()> {
-        let (key, value) = (key.as_ref(), value.as_ref());
-        let (kind, ttl) = (RecordKind::Put, options.ttl);
-        write::write(
-            &self.shared.state,
-            &[Op { keyspace: self.id, kind, ttl, key, value }],
-            &options,
-        )
-    }
-
-    /// The value of a key.
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        read::get(&self.shared.state, self.id, key.as_ref())
-    }
-
-    /// True if a key has a value, which is not read.
-    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let state = &self.shared.state;
-        state.check_open()?;
-        let view = state.view();
-        read::contains_at(state, &view, state.visible(), self.id, key.as_ref())
-    }
-
-    /// Removes a key; it need not exist.
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
-        self.delete_with(key, WriteOptions::default())
-    }
-
-    /// As [`Keyspace::delete`], with options for this write.
-    pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
-        let (kind, key) = (RecordKind::Delete, key.as_ref());
-        let op = Op { keyspace: self.id, kind, ttl: None, key, value: &[] };
-        write::write(&self.shared.state, &[op], &options)
-    }
-
-    /// Entries whose keys are in a range, in order, from either end.
-    pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
-        let pin = self.shared.state.pin();
-        new_range(&self.shared.state, pin, self.id, &range)
-    }
-
-    /// Entries whose keys start with a prefix, in order.
-    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
-        let pin = self.shared.state.pin();
-        new_prefix(&self.shared.state, pin, self.id, prefix.as_ref())
-    }
-
-    /// All entries, in order.
-    pub fn iter(&self) -> Range {
-        self.range::<&[u8]>(..)
-    }
-}
-
-/// Filling a batch.
-impl Batch {
-    /// Sets a key's value.
-    pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.push_to(keyspace, RecordKind::Put, None, key.as_ref(), value.as_ref());
-    }
-
-    /// Sets a key's value, which vanishes after `ttl`.
-    pub fn put_ttl(
-        &mut self,
-        keyspace: &Keyspace,
-        key: impl AsRef<[u8]>,
-        value: impl AsRef<[u8]>,
-        ttl: Duration,
-    ) {
-        self.push_to(keyspace, RecordKind::Put, Some(ttl), key.as_ref(), value.as_ref());
-    }
-
-    /// Removes a key; it need not exist.
-    pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) {
-        self.push_to(keyspace, RecordKind::Delete, None, key.as_ref(), &[]);
-    }
-
-    fn push_to(
-        &mut self,
-        keyspace: &Keyspace,
-        kind: RecordKind,
-        ttl: Option<Duration>,
-        key: &[u8],
-        value: &[u8],
-    ) {
-        if keyspace.owner() != self.owner {
-            self.foreign = Some(keyspace.name.clone());
-        }
-        self.push(keyspace.id, kind, ttl, key, value);
-    }
-}
-
-impl fmt::Debug for Keyspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyspace({:?})", self.name)
-    }
-}
-
-/// The state of one moment. Cheap to clone. It keeps the memtables of its moment in memory and
-/// superseded files on disk; beyond `Options::pinned_bytes_max` the oldest answers
-/// `SnapshotExpired`.
-#[derive(Clone)]
-pub struct Snapshot {
-    shared: Arc<Shared>,
-    pin: Arc<Pin>,
-}
-
-impl Snapshot {
-    fn check(&self, keyspace: &Keyspace) -> Result<()> {
-        self.shared.state.check_open()?;
-        if keyspace.owner() == self.shared.state.owner {
-            return Ok(());
-        }
-        let message = format!("keyspace {:?} belongs to another database", keyspace.name());
-        Err(Error::new(ErrorKind::Invalid, message))
-    }
-
-    /// The value that a key had.
-    pub fn get(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.check(keyspace)?;
-        let view = self.pin.view()?;
-        read::get_at(&self.shared.state, &view, self.pin.seq, keyspace.id, key.as_ref())
-    }
-
-    /// True if a key had a value.
-    pub fn contains(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.check(keyspace)?;
-        let view = self.pin.view()?;
-        read::contains_at(&self.shared.state, &view, self.pin.seq, keyspace.id, key.as_ref())
-    }
-
-    /// Entries whose keys are in a range, in order, from either end.
-    pub fn range<K: AsRef<[u8]>>(&self, keyspace: &Keyspace, range: impl RangeBounds<K>) -> Range {
-        match self.check(keyspace) {
-            Ok(()) => new_range(&self.shared.state, self.pin.clone(), keyspace.id, &range),
-            Err(error) => Range::failed(error),
-        }
-    }
-
-    /// Entries whose keys start with a prefix, in order.
-    pub fn prefix(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Range {
-        match self.check(keyspace) {
-            Ok(()) => {
-                new_prefix(&self.shared.state, self.pin.clone(), keyspace.id, prefix.as_ref())
-            }
-            Err(error) => Range::failed(error),
-        }
-    }
-
-    /// All entries, in order.
-    pub fn iter(&self, keyspace: &Keyspace) -> Range {
-        self.range::<&[u8]>(keyspace, ..)
-    }
-}
-
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot(seq {})", self.pin.seq)
-    }
-}
-
-fn new_range<K: AsRef<[u8]>>(
-    state: &Arc<State>,
-    pin: Arc<Pin>,
-    keyspace: u32,
-    range: &impl RangeBounds<K>,
-) -> Range {
-    let lower = range.start_bound().map(AsRef::as_ref);
-    let upper = range.end_bound().map(AsRef::as_ref);
-    Range::new(state, pin, keyspace, lower, upper)
-}
-
-fn new_prefix(state: &Arc<State>, pin: Arc<Pin>, keyspace: u32, prefix: &[u8]) -> Range {
-    let end = range::prefix_end(prefix);
-    let upper = end.as_ref().map(Vec::as_slice);
-    Range::new(state, pin, keyspace, Bound::Included(prefix), upper)
 }

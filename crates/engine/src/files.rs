@@ -14,8 +14,8 @@ use sstable::{Builder, BuilderOptions, Expect, FileId, Table};
 use vfs::{Env, Fs, Kind, Name};
 use wal::{Segment, SegmentIds};
 
+use crate::catalog::{SegmentRecord, TableRecord};
 use crate::error::{Error, Result};
-use crate::manifest::{SegmentRecord, TableRecord};
 use crate::options::{Options, ReadMode};
 
 pub(crate) const TABLE: Kind = Kind::new("tbl");

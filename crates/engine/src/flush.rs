@@ -10,24 +10,23 @@
 //! Values are written once: a log segment that is mostly live values becomes a value segment as
 //! it is (*promotion*); of the others the survivors are copied, in key order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use memtable::{Cursor, Kind, Memtable};
-use sstable::Value;
 use vfs::Name;
 use wal::{Segment, SegmentId};
 
+use crate::catalog::{Change, SegmentOrigin, SegmentRecord};
 use crate::error::Result;
 use crate::files::Files;
-use crate::index::Delta;
-use crate::manifest::{Change, SegmentOrigin, SegmentRecord};
+use crate::index::{Delta, FlushEntry, FlushValue, Installed};
 use crate::record::{Record, RecordKind, ValuePtr};
 use crate::seal::seal;
 use crate::state::State;
 use crate::view::{Generation, KeyspaceView, View};
-use crate::vlog::{self, Segments, ValueWriter};
+use crate::vlog::{self, Place, Segments, ValueWriter};
 
 /// Flushes the oldest sealed generation. False if there is none.
 pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
@@ -65,10 +64,32 @@ struct Plan {
     live: BTreeMap<SegmentId, u64>,
 }
 
-/// What a flush built.
-struct Output {
+/// What a flush built. Until it is kept, dropping it removes the files again: a full disk stays
+/// no fuller.
+struct Output<'a> {
+    files: &'a Files,
     deltas: Vec<(u32, Delta)>,
     copied: Vec<SegmentRecord>,
+}
+
+impl Output<'_> {
+    /// The files belong to the database now.
+    fn keep(mut self, state: &State) {
+        let (deltas, copied) = (std::mem::take(&mut self.deltas), std::mem::take(&mut self.copied));
+        let counters = &state.counters;
+        let index_bytes: u64 = deltas.iter().map(|(_, delta)| delta.bytes_written).sum();
+        let value_bytes: u64 = copied.iter().map(|segment| segment.len).sum();
+        counters.flush_bytes.fetch_add(index_bytes, Ordering::Relaxed);
+        counters.value_bytes.fetch_add(value_bytes, Ordering::Relaxed);
+        counters.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Output<'_> {
+    fn drop(&mut self) {
+        self.deltas.drain(..).for_each(|(_, delta)| (delta.abandon)(self.files));
+        self.copied.drain(..).for_each(|segment| self.files.abandon(segment.name()));
+    }
 }
 
 fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()> {
@@ -132,56 +153,48 @@ fn for_each_newest(
 }
 
 /// Writes and syncs index files and copied values.
-fn build(
-    state: &State,
+fn build<'a>(
+    state: &'a State,
     view: &View,
     generation: &Generation,
     segments: &[Arc<Segment>],
     plan: &Plan,
-) -> Result<Output> {
+) -> Result<Output<'a>> {
     let files = &state.files;
     let mut values = ValueWriter::new(files.clone());
-    let mut deltas = Deltas { files, done: Vec::new() };
+    let mut output = Output { files, deltas: Vec::new(), copied: Vec::new() };
     for (id, memtable) in generation.memtables.read().iter() {
         let Some(keyspace) = view.keyspace(*id).filter(|_| !memtable.is_empty()) else { continue };
         let mut sink = keyspace.index.begin_flush(files, *id)?;
         for_each_newest(memtable, &mut |entry| {
-            let pointer = ValuePtr::from_bits(entry.pointer);
+            let is_delete = entry.kind == Kind::Delete;
             let value = match entry.kind {
-                Kind::Delete => Value::Tombstone,
+                Kind::Delete => FlushValue::None,
                 Kind::Put if entry.value.len() <= files.options.inline_max => {
-                    Value::Inline(entry.value)
+                    FlushValue::Inline(entry.value)
                 }
-                Kind::Put => Value::Pointer(copy(&mut values, *id, &entry, entry.value)?),
-                Kind::Pointer if plan.promoted.contains(&pointer.segment()) => {
-                    Value::Pointer(entry.pointer)
-                }
+                Kind::Put => FlushValue::Pointer(copy(&mut values, *id, &entry, entry.value)?),
                 Kind::Pointer => {
-                    let segment = find(segments, pointer.segment())?;
-                    let bytes = vlog::read_value(files.db_id, segment, pointer, *id, entry.key)?;
-                    Value::Pointer(copy(&mut values, *id, &entry, &bytes)?)
+                    let pointer = ValuePtr::from_bits(entry.pointer);
+                    if plan.promoted.contains(&pointer.segment()) {
+                        FlushValue::Pointer(pointer)
+                    } else {
+                        let segment = find(segments, pointer.segment())?;
+                        let place = Place { segment, offset: pointer.address().offset };
+                        let value = vlog::read_value(files.db_id, place, pointer, *id, entry.key)?;
+                        FlushValue::Pointer(copy(&mut values, *id, &entry, &value)?)
+                    }
                 }
             };
-            sink.add(sstable::Entry { key: entry.key, value, expiry: entry.expiry })
+            sink.add(FlushEntry { key: entry.key, is_delete, expiry: entry.expiry, value })
         })?;
         if let Some(delta) = sink.finish()? {
-            deltas.done.push((*id, delta));
+            output.deltas.push((*id, delta));
         }
     }
     values.finish()?;
-    Ok(Output { deltas: std::mem::take(&mut deltas.done), copied: values.take() })
-}
-
-/// Removes finished index files again if a later step fails: a full disk stays no fuller.
-struct Deltas<'a> {
-    files: &'a Files,
-    done: Vec<(u32, Delta)>,
-}
-
-impl Drop for Deltas<'_> {
-    fn drop(&mut self) {
-        self.done.drain(..).for_each(|(_, delta)| (delta.abandon)(self.files));
-    }
+    output.copied = values.take();
+    Ok(output)
 }
 
 /// The generation's segment with this id.
@@ -196,10 +209,9 @@ fn copy(
     keyspace: u32,
     entry: &memtable::Entry<'_>,
     value: &[u8],
-) -> Result<u64> {
+) -> Result<ValuePtr> {
     let memtable::Entry { key, seq, expiry, .. } = *entry;
-    let record = Record { keyspace, seq, kind: RecordKind::Put, expiry, key, value };
-    Ok(values.append(&record)?.bits())
+    values.append(&Record { keyspace, seq, kind: RecordKind::Put, expiry, key, value })
 }
 
 /// Makes the result durable and visible, and lets go of the logs.
@@ -208,35 +220,32 @@ fn install(
     generation: &Arc<Generation>,
     segments: &[Arc<Segment>],
     plan: &Plan,
-    output: Output,
+    mut output: Output<'_>,
     flushed_seq: u64,
 ) -> Result<()> {
     let mut manifest = state.manifest.lock();
     let now = state.view();
-    let (deltas, dropped): (Vec<_>, Vec<_>) =
-        output.deltas.into_iter().partition(|(id, _)| now.keyspace(*id).is_some());
-    for (_, delta) in dropped {
-        (delta.abandon)(&state.files);
-    }
     let wal_min = first_segment_after(&now, generation);
     let mut changes = Vec::new();
-    let mut added: Segments = HashMap::new();
+    let mut added = Vec::new();
     for segment in segments.iter().filter(|segment| plan.promoted.contains(&segment.id())) {
         let record = promoted_record(segment, plan.live[&segment.id()]);
         changes.push(Change::SegmentAdded { segment: record });
-        added.insert(segment.id(), segment.clone());
+        added.push(segment.clone());
     }
     for record in &output.copied {
         changes.push(Change::SegmentAdded { segment: record.clone() });
-        added.insert(SegmentId(record.id), state.files.open_segment(record)?);
+        added.push(state.files.open_segment(record)?);
     }
-    for (_, delta) in &deltas {
-        changes.extend(delta.changes.iter().cloned());
-    }
+    let indexes = install_indexes(state, &now, &mut output, &mut changes)?;
     changes.push(Change::Flushed { seq: flushed_seq, wal_min: wal_min.0 });
+    // From here on nobody but the MANIFEST knows whether the files count.
+    output.keep(state);
     state.commit_changes(&mut manifest, changes)?;
-    count(state, &deltas, &output.copied);
-    state.swap_view(|view| next_view(view, generation, &deltas, added, flushed_seq));
+    state.swap_view(|view| next_view(view, generation, &indexes, added, flushed_seq));
+    for (_, installed) in indexes {
+        (installed.retire)(&state.files);
+    }
     drop(now);
     state.pins.lock().flushed(generation, state.files.options.pinned_bytes_max);
     state.log.forget_before(wal_min);
@@ -244,6 +253,27 @@ fn install(
         state.files.retire(Name::new(wal::SEGMENT, u64::from(segment.id().0)), segment);
     }
     Ok(())
+}
+
+/// The next version of every index that got entries; what was dropped meanwhile is abandoned.
+fn install_indexes(
+    state: &State,
+    now: &View,
+    output: &mut Output<'_>,
+    changes: &mut Vec<Change>,
+) -> Result<Vec<(u32, Installed)>> {
+    let mut indexes = Vec::new();
+    for (id, delta) in &mut output.deltas {
+        let Some(keyspace) = now.keyspace(*id) else { continue };
+        let mut installed = (delta.install)(&*keyspace.index)?;
+        changes.append(&mut installed.changes);
+        indexes.push((*id, installed));
+    }
+    let dropped = |(id, _): &mut (u32, Delta)| now.keyspace(*id).is_none();
+    for (_, delta) in output.deltas.extract_if(.., dropped) {
+        (delta.abandon)(&state.files);
+    }
+    Ok(indexes)
 }
 
 /// Where the log goes on behind a generation.
@@ -272,23 +302,20 @@ fn promoted_record(segment: &Arc<Segment>, live: u64) -> SegmentRecord {
 fn next_view(
     view: &View,
     generation: &Arc<Generation>,
-    deltas: &[(u32, Delta)],
-    added: Segments,
+    indexes: &[(u32, Installed)],
+    added: Vec<Arc<Segment>>,
     flushed_seq: u64,
 ) -> View {
     let gone = generation.memtables.read();
     let is_gone = |table: &Arc<Memtable>| gone.iter().any(|(_, old)| Arc::ptr_eq(old, table));
     let keyspaces = view.keyspaces.iter().map(|old| {
-        let delta = deltas.iter().find(|(id, _)| *id == old.id);
-        let index = match delta {
-            Some((_, delta)) => (delta.install)(&*old.index),
-            None => old.index.clone(),
-        };
+        let installed = indexes.iter().find(|(id, _)| *id == old.id);
+        let index = installed.map_or(&old.index, |(_, installed)| &installed.index).clone();
         let memtables = old.memtables.iter().filter(|table| !is_gone(table)).cloned().collect();
         Arc::new(KeyspaceView { index, memtables, ..KeyspaceView::clone(old) })
     });
     let mut segments = Segments::clone(&view.segments);
-    segments.extend(added);
+    added.into_iter().for_each(|segment| segments.add(segment));
     let mut sealed = view.sealed.clone();
     let oldest = sealed.pop().expect("the generation is sealed");
     assert!(Arc::ptr_eq(&oldest, generation), "generations are flushed in order");
@@ -299,13 +326,4 @@ fn next_view(
         segments: Arc::new(segments),
         flushed_seq,
     }
-}
-
-fn count(state: &State, deltas: &[(u32, Delta)], copied: &[SegmentRecord]) {
-    let counters = &state.counters;
-    let index_bytes: u64 = deltas.iter().map(|(_, delta)| delta.bytes_written).sum();
-    let value_bytes: u64 = copied.iter().map(|segment| segment.len).sum();
-    counters.flush_bytes.fetch_add(index_bytes, Ordering::Relaxed);
-    counters.value_bytes.fetch_add(value_bytes, Ordering::Relaxed);
-    counters.flushes.fetch_add(1, Ordering::Relaxed);
 }

@@ -5,21 +5,33 @@
 //! version is then the newest, together with one MANIFEST edit.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sstable::{Cursor, Entry, Found};
 
+use crate::catalog::Change;
 use crate::error::Result;
 use crate::files::Files;
-use crate::manifest::Change;
+use crate::listed::Listed;
+use crate::record::ValuePtr;
+use crate::vlog::{Segments, Values};
 
 /// A cursor over one source of a read.
 pub(crate) type BoxCursor = Box<dyn Cursor + Send>;
 
 /// One immutable version of a keyspace's index: the newest flushed version of every key.
 pub(crate) trait Index: Send + Sync {
-    /// What the index says about a key; a tombstone is an answer, `None` is not.
-    fn get(&self, key: &[u8]) -> Result<Option<Found>>;
+    /// What the index says about a key; a tombstone is an answer, `None` is not. An index that
+    /// must compare keys reads their records from `values` and answers with the value itself.
+    fn get(&self, key: &[u8], values: &Values<'_>) -> Result<Option<Found>>;
+
+    /// The record that the newest entry of a key points to, whatever it says; `None` if there is
+    /// no entry or it points to none. What garbage collection asks.
+    fn newest_pointer(&self, key: &[u8], values: &Values<'_>) -> Result<Option<ValuePtr>>;
+
+    /// Every address space that some file of the index points into.
+    fn listed(&self) -> Listed;
 
     /// Cursors over everything, newest first, for ordered reads.
     fn cursors(&self, out: &mut Vec<BoxCursor>) -> Result<()>;
@@ -27,12 +39,12 @@ pub(crate) trait Index: Send + Sync {
     /// True if nothing was ever flushed that is still there: a tombstone shadows nothing.
     fn is_empty(&self) -> bool;
 
-    /// Starts taking in a sealed memtable's newest versions, in key order.
+    /// Starts taking in a sealed memtable's newest versions, in the memtable's order.
     fn begin_flush(&self, files: &Arc<Files>, keyspace: u32) -> Result<Box<dyn Flush>>;
 
     /// The merge that is most needed, if one is. `full`: one that brings the index closer to
     /// being a single run, needed or not.
-    fn plan_merge(&self, files: &Arc<Files>, keyspace: u32, full: bool) -> Option<Box<dyn Merge>>;
+    fn plan_merge(&self, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>>;
 
     /// True if reads have become so expensive that writers should wait for a merge.
     fn is_stalled(&self, files: &Files) -> bool;
@@ -55,10 +67,37 @@ pub(crate) trait Index: Send + Sync {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// Takes in sorted entries.
+/// What a merge needs of the view it is planned in.
+pub(crate) struct MergeContext {
+    pub(crate) files: Arc<Files>,
+    pub(crate) keyspace: u32,
+    pub(crate) segments: Arc<Segments>,
+}
+
+/// The newest version of a key, on its way from a memtable into an index.
+#[derive(Clone, Copy)]
+pub(crate) struct FlushEntry<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) is_delete: bool,
+    pub(crate) expiry: u64,
+    pub(crate) value: FlushValue<'a>,
+}
+
+/// What a flush knows of a value, or of a delete.
+#[derive(Clone, Copy)]
+pub(crate) enum FlushValue<'a> {
+    /// The value itself: it stays in the index.
+    Inline(&'a [u8]),
+    /// Its record in a value segment.
+    Pointer(ValuePtr),
+    /// A delete that has no record.
+    None,
+}
+
+/// Takes in the newest versions of a memtable's keys, in the memtable's order.
 pub(crate) trait Flush {
     /// Adds the newest version of the next key.
-    fn add(&mut self, entry: Entry<'_>) -> Result<()>;
+    fn add(&mut self, entry: FlushEntry<'_>) -> Result<()>;
 
     /// Writes and syncs what was added (not the directory). `None` if that was nothing.
     fn finish(self: Box<Self>) -> Result<Option<Delta>>;
@@ -73,21 +112,28 @@ pub(crate) trait Merge: Send {
     fn finish(self: Box<Self>) -> Delta;
 }
 
-/// Makes the next version of an index from the newest one.
-pub(crate) type Install = Box<dyn Fn(&dyn Index) -> Arc<dyn Index> + Send>;
+/// Makes the next version of an index from the newest one. Called at most once, with the manifest
+/// lock held; it may write a little.
+pub(crate) type Install = Box<dyn FnMut(&dyn Index) -> Result<Installed> + Send>;
+
+/// The next version of an index.
+pub(crate) struct Installed {
+    /// What goes into the MANIFEST.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) index: Arc<dyn Index>,
+    /// Retires what was replaced; called after the edit is durable.
+    pub(crate) retire: Box<dyn FnOnce(&Files) + Send>,
+}
 
 /// How a finished flush or merge changes an index.
 pub(crate) struct Delta {
-    /// What goes into the MANIFEST.
-    pub(crate) changes: Vec<Change>,
-    /// The newest version with the change.
     pub(crate) install: Install,
-    /// Retires the replaced files; called after the edit is durable.
-    pub(crate) retire: Box<dyn FnOnce(&Files) + Send>,
     /// Removes the new files, if the delta cannot be installed.
     pub(crate) abandon: Box<dyn FnOnce(&Files) + Send>,
     /// Bytes written to the new files.
     pub(crate) bytes_written: u64,
+    /// Dead bytes found, by the file they are in; a lower bound.
+    pub(crate) garbage: BTreeMap<u32, u64>,
 }
 
 /// Files and sizes of an index.

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::levels::Levels;
-use crate::manifest::Change;
 use crate::options::{DEFAULT_KEYSPACE, IndexKind, KEYSPACE_NAME_LEN_MAX, KeyspaceOptions};
 use crate::state::State;
 use crate::view::{KeyspaceView, View, new_memtable};

@@ -7,23 +7,35 @@
 //! immutable; `compact.rs` says which files to merge and merges them, `ordered.rs` is the face that
 //! the store sees.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sstable::{Builder, Cursor, Entry, Table, TableCursor};
+use sstable::{Builder, Cursor, Entry, Table, TableCursor, Value};
 use vfs::{Bytes, Name};
 
+use crate::catalog::{Change, TableRecord};
 use crate::error::{Error, Result};
 use crate::files::{Files, TABLE};
-use crate::index::{Delta, Index};
-use crate::manifest::{Change, TableRecord};
+use crate::index::{Delta, Index, Installed};
+use crate::listed::{Listed, RANGES_MAX};
+use crate::record::ValuePtr;
 
 /// A file of the index.
 pub(crate) struct LevelTable {
     pub(crate) record: TableRecord,
     pub(crate) table: Arc<Table>,
+    /// The address spaces it points into.
+    pub(crate) listed: Listed,
 }
 
 impl LevelTable {
+    /// Opens a file, and reads the list of what it points into.
+    fn open(files: &Files, record: TableRecord) -> Result<LevelTable> {
+        let table = files.open_table(&record)?;
+        let listed = Listed::decode(table.path(), &table.props().extra)?;
+        Ok(LevelTable { record, table, listed })
+    }
+
     pub(crate) fn smallest(&self) -> &[u8] {
         &self.table.props().smallest
     }
@@ -43,7 +55,7 @@ impl LevelTable {
     /// The same file one or more levels down.
     pub(crate) fn at_level(&self, level: u8) -> LevelTable {
         let record = TableRecord { level, ..self.record.clone() };
-        LevelTable { record, table: self.table.clone() }
+        LevelTable { record, table: self.table.clone(), listed: self.listed.clone() }
     }
 }
 
@@ -64,12 +76,12 @@ impl Levels {
     pub(crate) fn open(files: &Files, records: &[TableRecord]) -> Result<Levels> {
         let mut tables = Vec::with_capacity(records.len());
         for record in records {
-            let table = files.open_table(record)?;
+            let table = LevelTable::open(files, record.clone())?;
             if usize::from(record.level) > LEVEL_MAX {
                 let (limit, found) = (LEVEL_MAX as u64, u64::from(record.level));
-                return Err(Error::corrupt("table level", table.path(), 0, limit, found));
+                return Err(Error::corrupt("table level", table.table.path(), 0, limit, found));
             }
-            tables.push(Arc::new(LevelTable { record: record.clone(), table }));
+            tables.push(Arc::new(table));
         }
         let levels = Levels::default().with(&tables, &[]);
         for level in levels.levels.iter().skip(1) {
@@ -137,18 +149,21 @@ pub(crate) struct TableOutput {
     level: u8,
     table_bytes: u64,
     open: Option<(u64, Builder)>,
+    /// What the open file points into.
+    listed: Listed,
     done: Vec<Arc<LevelTable>>,
     pub(crate) count: u64,
 }
 
 impl TableOutput {
     pub(crate) fn new(files: Arc<Files>, keyspace: u32, level: u8, table_bytes: u64) -> Self {
-        let (open, done, count) = (None, Vec::new(), 0);
-        TableOutput { files, keyspace, level, table_bytes, open, done, count }
+        let (open, listed, done, count) = (None, Listed::default(), Vec::new(), 0);
+        TableOutput { files, keyspace, level, table_bytes, open, listed, done, count }
     }
 
     pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
-        if self.open.as_ref().is_some_and(|(_, table)| table.len_estimate() >= self.table_bytes) {
+        let full = |(_, table): &(u64, Builder)| table.len_estimate() >= self.table_bytes;
+        if self.open.as_ref().is_some_and(full) || self.listed.range_count() >= RANGES_MAX {
             self.end_table()?;
         }
         if self.open.is_none() {
@@ -156,31 +171,39 @@ impl TableOutput {
         }
         let (_, builder) = self.open.as_mut().expect("a table was just opened");
         builder.add(entry)?;
+        if let Value::Pointer(bits) = entry.value {
+            self.listed.insert(ValuePtr::from_bits(bits).segment().0);
+        }
         self.count += 1;
         Ok(())
     }
 
     pub(crate) fn end_table(&mut self) -> Result<()> {
         let Some((file, builder)) = self.open.take() else { return Ok(()) };
-        let finish = || -> Result<(TableRecord, Arc<Table>)> {
-            let built = builder.finish(&[])?;
+        let listed = std::mem::take(&mut self.listed);
+        let finish = || -> Result<LevelTable> {
+            let built = builder.finish(&listed.encode())?;
             let (len, footer_crc) = (built.len, built.footer_crc);
             let record = TableRecord { file, level: self.level, len, footer_crc };
-            let table = self.files.open_table(&record)?;
-            Ok((record, table))
+            LevelTable::open(&self.files, record)
         };
         let abandon = |_: &Error| self.files.abandon(Name::new(TABLE, file));
-        let (record, table) = finish().inspect_err(abandon)?;
-        self.done.push(Arc::new(LevelTable { record, table }));
+        self.done.push(Arc::new(finish().inspect_err(abandon)?));
         Ok(())
     }
 
     /// The change that adds the new files and removes `replaced`. Every file is ended.
-    pub(crate) fn into_delta(mut self, replaced: Vec<Arc<LevelTable>>) -> Delta {
+    /// `garbage`: dead bytes that were found, by file.
+    pub(crate) fn into_delta(
+        mut self,
+        replaced: Vec<Arc<LevelTable>>,
+        garbage: BTreeMap<u32, u64>,
+    ) -> Delta {
         assert!(self.open.is_none(), "the last table was ended");
         let added = std::mem::take(&mut self.done);
         let keyspace = self.keyspace;
         let mut changes = Vec::new();
+        let mut replaced = replaced;
         for table in &replaced {
             changes.push(Change::TableRemoved { keyspace, file: table.record.file });
         }
@@ -190,20 +213,18 @@ impl TableOutput {
         let bytes_written = added.iter().map(|table| table.record.len).sum();
         let names: Vec<Name> = added.iter().map(|table| table.name()).collect();
         let removed: Vec<u64> = replaced.iter().map(|table| table.record.file).collect();
-        let install = move |index: &dyn Index| -> Arc<dyn Index> {
-            Arc::new(Levels::of(index).with(&added, &removed))
-        };
-        let retire = move |files: &Files| {
-            replaced.iter().for_each(|table| files.retire(table.name(), &table.table));
+        let install = move |index: &dyn Index| -> Result<Installed> {
+            let next = Levels::of(index).with(&added, &removed);
+            let replaced = std::mem::take(&mut replaced);
+            let retire = move |files: &Files| {
+                replaced.iter().for_each(|table| files.retire(table.name(), &table.table));
+            };
+            let changes = std::mem::take(&mut changes);
+            Ok(Installed { changes, index: Arc::new(next), retire: Box::new(retire) })
         };
         let abandon = move |files: &Files| names.into_iter().for_each(|name| files.abandon(name));
-        Delta {
-            changes,
-            install: Box::new(install),
-            retire: Box::new(retire),
-            abandon: Box::new(abandon),
-            bytes_written,
-        }
+        let (install, abandon) = (Box::new(install), Box::new(abandon));
+        Delta { install, abandon, bytes_written, garbage }
     }
 }
 
@@ -221,20 +242,16 @@ impl Drop for TableOutput {
 /// The change that moves files down without rewriting them.
 pub(crate) fn move_delta(keyspace: u32, tables: Vec<Arc<LevelTable>>, level: u8) -> Delta {
     let file = |table: &Arc<LevelTable>| table.record.file;
-    let change = |table| Change::TableMoved { keyspace, file: file(table), level };
-    let changes = tables.iter().map(change).collect();
-    let install = move |index: &dyn Index| -> Arc<dyn Index> {
+    let install = move |index: &dyn Index| -> Result<Installed> {
+        let change = |table| Change::TableMoved { keyspace, file: file(table), level };
+        let changes = tables.iter().map(change).collect();
         let moved: Vec<_> = tables.iter().map(|t| Arc::new(t.at_level(level))).collect();
         let removed: Vec<u64> = tables.iter().map(file).collect();
-        Arc::new(Levels::of(index).with(&moved, &removed))
+        let index = Arc::new(Levels::of(index).with(&moved, &removed));
+        Ok(Installed { changes, index, retire: Box::new(|_| ()) })
     };
-    Delta {
-        changes,
-        install: Box::new(install),
-        retire: Box::new(|_| ()),
-        abandon: Box::new(|_| ()),
-        bytes_written: 0,
-    }
+    let (install, abandon) = (Box::new(install), Box::new(|_: &Files| ()));
+    Delta { install, abandon, bytes_written: 0, garbage: BTreeMap::new() }
 }
 
 /// A cursor over one disjoint level: one table cursor at a time.

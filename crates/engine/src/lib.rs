@@ -12,14 +12,16 @@
 mod error;
 mod options;
 mod record;
+mod listed;
 mod batch;
+mod catalog;
 mod manifest;
 mod files;
+mod vlog;
 mod index;
 mod levels;
 mod compact;
 mod ordered;
-mod vlog;
 mod view;
 mod pins;
 mod state;
@@ -35,12 +37,16 @@ mod jobs;
 mod close;
 mod check;
 mod stats;
+mod handle;
+mod keyspace;
+mod snapshot;
 mod db;
 
 pub use crate::batch::Batch;
 pub use crate::check::CheckReport;
-pub use crate::db::{Db, Keyspace, Snapshot};
+pub use crate::db::Db;
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::keyspace::Keyspace;
 pub use crate::options::{
     AppendMode, BATCH_LEN_MAX, DEFAULT_KEYSPACE, Durability, IndexKind, KEY_LEN_MAX,
     KEYSPACE_NAME_LEN_MAX, KeyspaceOptions, Options, ReadMode, VALUE_LEN_MAX, WriteOptions,
@@ -48,6 +54,7 @@ pub use crate::options::{
 pub use crate::range::{Key, Range};
 pub use crate::read::Value;
 pub use crate::recover::RecoveryReport;
+pub use crate::snapshot::Snapshot;
 pub use crate::stats::{KeyspaceStats, Stats};
 
 /// The README's example, run as a test.

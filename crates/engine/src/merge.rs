@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::Result;
-use crate::index::Merge;
+use crate::index::{Merge, MergeContext};
 use crate::state::State;
+use crate::view::{KeyspaceView, View};
 
 /// Does the merge that is most needed anywhere. False if none is.
 pub(crate) fn merge_any(state: &State) -> Result<bool> {
@@ -12,7 +13,7 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
     state.check_sound()?;
     let view = state.view();
     for keyspace in &view.keyspaces {
-        if let Some(merge) = keyspace.index.plan_merge(&state.files, keyspace.id, false) {
+        if let Some(merge) = plan(state, &view, keyspace, false) {
             let id = keyspace.id;
             drop(view);
             run(state, id, merge)?;
@@ -26,10 +27,9 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
 pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<()> {
     let _merging = state.merging.lock();
     state.check_sound()?;
-    let merge = state
-        .view()
-        .keyspace(keyspace)
-        .and_then(|found| found.index.plan_merge(&state.files, keyspace, false));
+    let view = state.view();
+    let merge = view.keyspace(keyspace).and_then(|found| plan(state, &view, found, false));
+    drop(view);
     merge.map_or(Ok(()), |merge| run(state, keyspace, merge))
 }
 
@@ -42,12 +42,17 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
             state.check_sound()?;
             let view = state.view();
             let Some(keyspace) = view.keyspace(id) else { break };
-            let Some(merge) = keyspace.index.plan_merge(&state.files, id, true) else { break };
+            let Some(merge) = plan(state, &view, keyspace, true) else { break };
             drop(view);
             run(state, id, merge)?;
         }
     }
     Ok(())
+}
+
+fn plan(state: &State, view: &View, keyspace: &KeyspaceView, full: bool) -> Option<Box<dyn Merge>> {
+    let (files, segments) = (state.files.clone(), view.segments.clone());
+    keyspace.index.plan_merge(&MergeContext { files, keyspace: keyspace.id, segments }, full)
 }
 
 /// Runs a merge to its end and installs it. The caller holds the merge lock.

@@ -1,18 +1,24 @@
 //! The ordered index as the store sees it: [`Levels`] behind the seam of `index.rs`.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sstable::{Cursor, Entry, Found, Table};
+use sstable::{Cursor, Entry, Found, FoundValue, Table, Value};
 
 use crate::compact;
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::index::{BoxCursor, Delta, Flush, Index, Merge, Shape};
+use crate::index::{
+    BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
+};
 use crate::levels::{Level, LevelCursor, Levels, TableOutput, find};
+use crate::listed::Listed;
+use crate::record::ValuePtr;
+use crate::vlog::Values;
 
 impl Index for Levels {
-    fn get(&self, key: &[u8]) -> Result<Option<Found>> {
+    fn get(&self, key: &[u8], _values: &Values<'_>) -> Result<Option<Found>> {
         let hash = sstable::key_hash(key);
         let Some((newest, deeper)) = self.levels.split_first() else { return Ok(None) };
         for table in newest.iter().filter(|table| table.covers(key)) {
@@ -28,6 +34,19 @@ impl Index for Levels {
             }
         }
         Ok(None)
+    }
+
+    fn newest_pointer(&self, key: &[u8], values: &Values<'_>) -> Result<Option<ValuePtr>> {
+        Ok(self.get(key, values)?.and_then(|found| match found.value {
+            FoundValue::Pointer(bits) => Some(ValuePtr::from_bits(bits)),
+            FoundValue::Inline(_) | FoundValue::Tombstone => None,
+        }))
+    }
+
+    fn listed(&self) -> Listed {
+        let mut all = Listed::default();
+        self.tables().for_each(|table| all.extend(&table.listed));
+        all
     }
 
     fn cursors(&self, out: &mut Vec<BoxCursor>) -> Result<()> {
@@ -50,8 +69,8 @@ impl Index for Levels {
         Ok(Box::new(LevelsFlush { output, keep_tombstones: !self.is_empty() }))
     }
 
-    fn plan_merge(&self, files: &Arc<Files>, keyspace: u32, full: bool) -> Option<Box<dyn Merge>> {
-        compact::plan(self, files, keyspace, full)
+    fn plan_merge(&self, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
+        compact::plan(self, context, full)
     }
 
     fn is_stalled(&self, files: &Files) -> bool {
@@ -101,16 +120,21 @@ struct LevelsFlush {
 }
 
 impl Flush for LevelsFlush {
-    fn add(&mut self, entry: Entry<'_>) -> Result<()> {
-        if entry.value == sstable::Value::Tombstone && !self.keep_tombstones {
-            return Ok(());
-        }
-        self.output.add(entry)
+    fn add(&mut self, entry: FlushEntry<'_>) -> Result<()> {
+        let FlushEntry { key, is_delete, expiry, value } = entry;
+        let value = match value {
+            _ if is_delete && !self.keep_tombstones => return Ok(()),
+            _ if is_delete => Value::Tombstone,
+            FlushValue::Inline(value) => Value::Inline(value),
+            FlushValue::Pointer(pointer) => Value::Pointer(pointer.bits()),
+            FlushValue::None => unreachable!("only a delete has no value"),
+        };
+        self.output.add(Entry { key, value, expiry })
     }
 
     fn finish(mut self: Box<Self>) -> Result<Option<Delta>> {
         self.output.end_table()?;
         let any = self.output.count > 0;
-        Ok(any.then(|| self.output.into_delta(Vec::new())))
+        Ok(any.then(|| self.output.into_delta(Vec::new(), BTreeMap::new())))
     }
 }

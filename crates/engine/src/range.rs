@@ -14,10 +14,8 @@ use crate::error::Result;
 use crate::index::BoxCursor;
 use crate::pins::Pin;
 use crate::read::{self, Value};
-use crate::record::ValuePtr;
 use crate::state::State;
 use crate::view::View;
-use crate::vlog;
 
 /// Longest key that an iterator hands out without an allocation.
 const KEY_INLINE_LEN: usize = 38;
@@ -223,10 +221,7 @@ impl Open {
             let key = Key::new(entry.key);
             let value = match entry.value {
                 sstable::Value::Pointer(bits) => {
-                    let pointer = ValuePtr::from_bits(bits);
-                    let segment = self.view.segment(pointer.segment())?;
-                    let db_id = self.state.files.db_id;
-                    vlog::read_value(db_id, &segment, pointer, self.keyspace, &key)?
+                    read::pointed_value(&self.state, &self.view, bits, self.keyspace, &key)?
                 }
                 _ => cursor.value_bytes(),
             };

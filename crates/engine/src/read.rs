@@ -17,7 +17,7 @@ use crate::options::KEY_LEN_MAX;
 use crate::record::ValuePtr;
 use crate::state::State;
 use crate::view::{KeyspaceView, View};
-use crate::vlog;
+use crate::vlog::{self, Place};
 
 /// A value. Cheap to clone; may borrow a mapped file, which then stays on disk and mapped as long
 /// as the value lives: keep [`Value::into_vec`] instead if that is long.
@@ -82,6 +82,9 @@ impl PartialEq<Vec<u8>> for Value {
 /// The newest version of a key.
 enum Newest {
     Value(Bytes),
+    /// Into the log behind a memtable.
+    Logged(ValuePtr),
+    /// Into a value segment.
     Pointer(ValuePtr),
     Deleted,
 }
@@ -105,13 +108,40 @@ pub(crate) fn get_at(
     let Some(newest) = lookup(state, view, seq, keyspace, key)? else { return Ok(None) };
     let bytes = match newest {
         Newest::Value(bytes) => bytes,
-        Newest::Pointer(pointer) => {
-            let segment = view.segment(pointer.segment())?;
-            vlog::read_value(state.files.db_id, &segment, pointer, keyspace, key)?
-        }
+        Newest::Logged(pointer) => logged_value(state, view, pointer, keyspace, key)?,
+        Newest::Pointer(pointer) => view.values(state.files.db_id, keyspace).value(pointer, key)?,
         Newest::Deleted => return Ok(None),
     };
     Ok(Some(Value(bytes)))
+}
+
+/// A value that only the log has, behind a memtable.
+pub(crate) fn logged_value(
+    state: &State,
+    view: &View,
+    pointer: ValuePtr,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<Bytes> {
+    let segment = view.log_segment(pointer.segment())?;
+    let place = Place { segment: &segment, offset: pointer.address().offset };
+    vlog::read_value(state.files.db_id, place, pointer, keyspace, key)
+}
+
+/// The value behind a pointer of a memtable or of the index: a log segment that a memtable needs
+/// is no value segment yet.
+pub(crate) fn pointed_value(
+    state: &State,
+    view: &View,
+    bits: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<Bytes> {
+    let pointer = ValuePtr::from_bits(bits);
+    match view.segments.knows(pointer.segment()) {
+        true => view.values(state.files.db_id, keyspace).value(pointer, key),
+        false => logged_value(state, view, pointer, keyspace, key),
+    }
 }
 
 /// True if a key has a value, which is not read.
@@ -139,7 +169,7 @@ fn lookup(
         let found = memtable.get(key, seq, |entry| {
             let newest = match entry.kind {
                 Kind::Put => Newest::Value(Bytes::copy_from_slice(entry.value)),
-                Kind::Pointer => Newest::Pointer(ValuePtr::from_bits(entry.pointer)),
+                Kind::Pointer => Newest::Logged(ValuePtr::from_bits(entry.pointer)),
                 Kind::Delete => Newest::Deleted,
             };
             (newest, entry.expiry)
@@ -148,7 +178,8 @@ fn lookup(
             return Ok(Some(unless_expired(state, newest, expiry)));
         }
     }
-    let Some(found) = keyspace.index.get(key)? else { return Ok(None) };
+    let values = view.values(state.files.db_id, keyspace.id);
+    let Some(found) = keyspace.index.get(key, &values)? else { return Ok(None) };
     let newest = match found.value {
         FoundValue::Inline(bytes) => Newest::Value(bytes),
         FoundValue::Pointer(bits) => Newest::Pointer(ValuePtr::from_bits(bits)),

@@ -16,11 +16,12 @@ use memtable::{Entry, Kind, Memtable};
 use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
 use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
+use crate::catalog::{Catalog, Change, KeyspaceRecord, SegmentRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Files, TABLE};
 use crate::index::Index;
 use crate::levels::Levels;
-use crate::manifest::{self, Catalog, Change, KeyspaceRecord, Loaded, Manifest};
+use crate::manifest::{self, Loaded, Manifest};
 use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
 use crate::record::{self, RecordKind, ValuePtr};
 use crate::state::{Commit, Parts, State};
@@ -114,7 +115,8 @@ fn check_ours(fs: &Arc<dyn Fs>, listing: &Listing, options: &Options) -> Result<
 
 fn new_catalog(db_id: u64) -> Catalog {
     let name = DEFAULT_KEYSPACE.to_owned();
-    let keyspace = KeyspaceRecord { name, index: IndexKind::BTree, tables: Vec::new() };
+    let keyspace =
+        KeyspaceRecord { name, index: IndexKind::BTree, tables: Vec::new(), generation: 0 };
     Catalog {
         db_id,
         next_file: 1,
@@ -165,9 +167,9 @@ fn open_indexes(files: &Files, catalog: &Catalog) -> Result<HashMap<u32, Arc<dyn
 }
 
 fn open_segments(files: &Files, catalog: &Catalog) -> Result<Segments> {
-    let mut segments = Segments::new();
+    let mut segments = Segments::default();
     for record in catalog.segments.values() {
-        segments.insert(SegmentId(record.id), files.open_segment(record)?);
+        segments.add(files.open_segment(record)?);
     }
     Ok(segments)
 }
@@ -300,7 +302,7 @@ fn known_files(catalog: &Catalog, replay: &Replay) -> BTreeSet<Name> {
     for keyspace in catalog.keyspaces.values() {
         known.extend(keyspace.tables.iter().map(|table| Name::new(TABLE, table.file)));
     }
-    known.extend(catalog.segments.values().map(manifest::SegmentRecord::name));
+    known.extend(catalog.segments.values().map(SegmentRecord::name));
     known
 }
 

@@ -11,10 +11,11 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use vfs::{Job, Lock};
 use wal::{Log, Staged};
 
+use crate::catalog::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
-use crate::index::Delta;
-use crate::manifest::{Change, Manifest};
+use crate::index::{Delta, Installed};
+use crate::manifest::Manifest;
 use crate::pins::{Pin, Pins};
 use crate::record::ValuePtr;
 use crate::view::{KeyspaceView, View};
@@ -279,22 +280,28 @@ impl State {
 
     /// Installs a merge's result on top of the newest index.
     pub(crate) fn install(&self, keyspace: u32, delta: Delta) -> Result<()> {
-        let Delta { changes, install, retire, abandon, .. } = delta;
+        let Delta { mut install, abandon, garbage, .. } = delta;
         let mut manifest = self.manifest.lock();
-        if self.view().keyspace(keyspace).is_none() {
+        let view = self.view();
+        let Some(old) = view.keyspace(keyspace) else {
             abandon(&self.files);
             return Ok(());
-        }
-        // A segment that is not there any more needs no count.
-        let known = |change: &Change| match change {
-            Change::Garbage { segment, .. } => manifest.catalog().segments.contains_key(segment),
-            _ => true,
         };
-        let changes = changes.into_iter().filter(known).collect();
+        let installed = install(&*old.index);
+        let Installed { mut changes, index, retire } = match installed {
+            Ok(installed) => installed,
+            Err(error) => {
+                abandon(&self.files);
+                return Err(error);
+            }
+        };
+        // A file that is not there any more needs no count.
+        let known = |(segment, _): &(u32, u64)| manifest.catalog().segments.contains_key(segment);
+        let garbage = garbage.into_iter().filter(known);
+        changes.extend(garbage.map(|(segment, bytes)| Change::Garbage { segment, bytes }));
         self.commit_changes(&mut manifest, changes)?;
         self.swap_view(|view| {
             let old = view.keyspace(keyspace).expect("only the holder of the manifest drops it");
-            let index = install(&*old.index);
             view.with_keyspace(KeyspaceView { index, ..KeyspaceView::clone(old) })
         });
         retire(&self.files);

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::files::Files;
 use crate::index::Index;
 use crate::options::IndexKind;
-use crate::vlog::{self, Segments};
+use crate::vlog::{self, Segments, Values};
 
 /// The memtables that fill together and are flushed together, and the log segments behind them.
 pub(crate) struct Generation {
@@ -76,14 +76,16 @@ impl View {
         self.keyspaces.get(index)
     }
 
-    /// The segment a pointer goes into: a value segment, or a log segment behind a memtable.
-    pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
-        if let Some(segment) = self.segments.get(&id) {
-            return Ok(segment.clone());
-        }
+    /// The log segment behind a memtable that a pointer in it goes into.
+    pub(crate) fn log_segment(&self, id: SegmentId) -> Result<Arc<Segment>> {
         let generations = std::iter::once(&self.active).chain(&self.sealed);
         let found = generations.into_iter().find_map(|generation| generation.segment(id));
         found.ok_or_else(|| vlog::missing_segment(id))
+    }
+
+    /// What a keyspace's index reads its records from.
+    pub(crate) fn values(&self, db_id: u64, keyspace: u32) -> Values<'_> {
+        Values { db_id, keyspace, segments: &self.segments }
     }
 
     /// The view with one keyspace's part replaced.

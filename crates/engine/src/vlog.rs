@@ -4,57 +4,146 @@
 //! reading is the same for both: find the segment, read the record, check that it is the one the
 //! index meant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vfs::{Bytes, Name};
 use wal::{Position, Segment, SegmentId, SegmentWriter};
 
+use crate::catalog::{SegmentOrigin, SegmentRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
-use crate::manifest::{SegmentOrigin, SegmentRecord};
 use crate::record::{self, Record, ValuePtr};
 
-/// The value segments of a view, by id.
-pub(crate) type Segments = HashMap<SegmentId, Arc<Segment>>;
+/// The value segments of a view.
+#[derive(Clone, Default)]
+pub(crate) struct Segments {
+    files: HashMap<SegmentId, Arc<Segment>>,
+}
 
-/// Reads the record a pointer names and hands it to `read` with its bytes.
-fn read_record<R>(
+impl Segments {
+    pub(crate) fn add(&mut self, segment: Arc<Segment>) {
+        self.files.insert(segment.id(), segment);
+    }
+
+    /// True if records have addresses in this segment.
+    pub(crate) fn knows(&self, id: SegmentId) -> bool {
+        self.files.contains_key(&id)
+    }
+
+    /// The files, in no order.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &Arc<Segment>> {
+        self.files.values()
+    }
+
+    /// Adds what a record takes at least to the dead bytes of the file it is in: an index let go
+    /// of it. What was dropped before is not counted again.
+    pub(crate) fn charge(&self, pointer: ValuePtr, garbage: &mut BTreeMap<u32, u64>) -> Result<()> {
+        if let Some(place) = self.place(pointer.address())? {
+            let bytes = pointer.len_max().map_or(8, |len| len as u64 / 2 + 8);
+            *garbage.entry(place.segment.id().0).or_default() += bytes;
+        }
+        Ok(())
+    }
+
+    /// Where the record with an address is now; `None` if it was dropped, which only happens to
+    /// one that a newer entry shadowed.
+    pub(crate) fn place(&self, address: Position) -> Result<Option<Place<'_>>> {
+        match self.files.get(&address.segment) {
+            Some(segment) => Ok(Some(Place { segment, offset: address.offset })),
+            None => Err(missing_segment(address.segment)),
+        }
+    }
+}
+
+/// Where in a file a record is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) segment: &'a Arc<Segment>,
+    pub(crate) offset: u64,
+}
+
+/// Reads the record a pointer names, from where it is, and hands it to `read` with its bytes.
+pub(crate) fn read_record<R>(
     db_id: u64,
-    segment: &Segment,
+    place: Place<'_>,
     pointer: ValuePtr,
     read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
 ) -> Result<R> {
-    let address = pointer.address();
-    let left = usize::try_from(segment.len().saturating_sub(address.offset)).unwrap_or(usize::MAX);
+    let Place { segment, offset } = place;
+    let left = usize::try_from(segment.len().saturating_sub(offset)).unwrap_or(usize::MAX);
     let len_max = match pointer.len_max() {
         Some(len) => len,
         None => {
-            let header = segment.bytes(address.offset, left.min(record::HEADER_LEN))?;
-            record::peek_len(segment.path(), address.offset, &header)?
+            let header = segment.bytes(offset, left.min(record::HEADER_LEN))?;
+            record::peek_len(segment.path(), offset, &header)?
         }
     };
-    let bytes = segment.bytes(address.offset, left.min(len_max))?;
-    let (record, _) = record::decode(db_id, address, segment.path(), address.offset, &bytes)?;
+    let bytes = segment.bytes(offset, left.min(len_max))?;
+    let (record, _) = record::decode(db_id, pointer.address(), segment.path(), offset, &bytes)?;
     read(record, &bytes)
 }
 
 /// The value of a key's record, verified: checksum, address, keyspace and key.
 pub(crate) fn read_value(
     db_id: u64,
-    segment: &Segment,
+    place: Place<'_>,
     pointer: ValuePtr,
     keyspace: u32,
     key: &[u8],
 ) -> Result<Bytes> {
-    read_record(db_id, segment, pointer, |record, bytes| {
+    read_record(db_id, place, pointer, |record, bytes| {
         if record.keyspace != keyspace || record.key != key {
             let (expected, found) = (u64::from(keyspace), u64::from(record.keyspace));
-            let offset = pointer.address().offset;
-            return Err(Error::corrupt("key of a record", segment.path(), offset, expected, found));
+            let path = place.segment.path();
+            return Err(Error::corrupt("key of a record", path, place.offset, expected, found));
         }
         Ok(record::value_of(bytes, record.value))
     })
+}
+
+/// Reads records of one keyspace from what its index's pointers name.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(crate) db_id: u64,
+    pub(crate) keyspace: u32,
+    pub(crate) segments: &'a Segments,
+}
+
+impl Values<'_> {
+    /// The value of a key, verified.
+    pub(crate) fn value(&self, pointer: ValuePtr, key: &[u8]) -> Result<Bytes> {
+        match self.segments.place(pointer.address())? {
+            Some(place) => read_value(self.db_id, place, pointer, self.keyspace, key),
+            None => Err(dropped_record(pointer)),
+        }
+    }
+
+    /// Hands a record to `read`, verified; `None` if it was dropped.
+    pub(crate) fn record<R>(
+        &self,
+        pointer: ValuePtr,
+        read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let Some(place) = self.segments.place(pointer.address())? else { return Ok(None) };
+        read_record(self.db_id, place, pointer, |record, bytes| {
+            if record.keyspace != self.keyspace {
+                let (expected, found) = (u64::from(self.keyspace), u64::from(record.keyspace));
+                let (path, offset) = (place.segment.path(), place.offset);
+                return Err(Error::corrupt("keyspace of a record", path, offset, expected, found));
+            }
+            read(record, bytes)
+        })
+        .map(Some)
+    }
+}
+
+/// The error for a pointer that must lead to a record and leads to a dropped one.
+pub(crate) fn dropped_record(pointer: ValuePtr) -> Error {
+    let Position { segment, offset } = pointer.address();
+    let message =
+        format!("an index points to byte {offset} of value segment {segment}, which was dropped");
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 /// The bytes a record takes, from its header alone.

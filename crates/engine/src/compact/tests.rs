@@ -9,6 +9,7 @@ use wal::SegmentIds;
 use super::*;
 use crate::index::Index;
 use crate::options::{Options, ReadMode};
+use crate::vlog::Values;
 
 /// What a key may have at one level.
 #[derive(Clone, Debug)]
@@ -49,12 +50,21 @@ fn with_table(levels: &Levels, files: &Arc<Files>, level: u8, versions: &Version
         output.add(Entry { key, value, expiry }).expect("a healthy disk");
     }
     output.end_table().expect("a healthy disk");
-    installed(levels, &output.into_delta(Vec::new()))
+    installed(levels, output.into_delta(Vec::new(), BTreeMap::new()))
 }
 
-fn installed(levels: &Levels, delta: &Delta) -> Levels {
-    let index = (delta.install)(levels);
-    index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
+fn installed(levels: &Levels, mut delta: Delta) -> Levels {
+    let installed = (delta.install)(levels).expect("a healthy disk");
+    installed.index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
+}
+
+fn context(files: &Arc<Files>) -> MergeContext {
+    MergeContext { files: files.clone(), keyspace: 0, segments: Arc::default() }
+}
+
+fn get(levels: &Levels, key: &[u8]) -> Option<sstable::Found> {
+    let values = Values { db_id: 7, keyspace: 0, segments: &Segments::default() };
+    levels.get(key, &values).expect("a healthy disk")
 }
 
 fn run(mut merge: Box<dyn Merge>) -> Result<Delta> {
@@ -148,13 +158,13 @@ fn row_041_042_044_046_every_merge_of_every_shape_keeps_what_the_index_says() {
         let (mut levels, model) = random_shape(&mut random, &files, &keys);
         assert_eq!(scan(&levels, now_ms).expect("a healthy disk"), model, "before any merge");
         for full in [false, true] {
-            while let Some(merge) = plan(&levels, &files, 0, full) {
+            while let Some(merge) = plan(&levels, &context(&files), full) {
                 let delta = run(merge).expect("a healthy disk");
-                levels = installed(&levels, &delta);
+                levels = installed(&levels, delta);
                 let found = scan(&levels, now_ms).expect("a healthy disk");
                 assert_eq!(found, model, "after a merge, full {full}");
                 for key in &keys {
-                    let found = levels.get(key).expect("a healthy disk");
+                    let found = get(&levels, key);
                     let live = found.is_some_and(|found| {
                         !matches!(found.value, sstable::FoundValue::Tombstone)
                             && !is_expired(found.expiry, now_ms)
@@ -189,13 +199,13 @@ fn row_045_a_failing_read_fails_the_merge_or_changes_nothing() {
         let at = At::Kind(CallKind::Read, disk.calls_of(CallKind::Read) + nth);
         let what = if nth % 2 == 0 { What::Io } else { What::Short(1) };
         disk.fault(Fault { at, what, times: Times::Once });
-        let merge = plan(&levels, &files, 0, true).expect("there is something to merge");
+        let merge = plan(&levels, &context(&files), true).expect("there is something to merge");
         let result = run(merge);
         let was_hit = disk.faults_hit() > 0;
         disk.clear_faults();
         hit += u32::from(was_hit);
         if let Ok(delta) = result {
-            let merged = installed(&levels, &delta);
+            let merged = installed(&levels, delta);
             assert_eq!(scan(&merged, now_ms).expect("a healthy disk"), model, "read {nth}");
         } else {
             assert!(was_hit, "only a fault fails a merge");
@@ -220,9 +230,9 @@ fn row_044_a_tombstone_stays_while_a_deeper_file_may_hold_its_key() {
     let levels = with_table(&levels, &files, 1, &middle);
     let levels = with_table(&levels, &files, 0, &new);
     let levels = with_table(&levels, &files, 0, &new);
-    let delta = run(plan(&levels, &files, 0, false).expect("two files start a merge"));
-    let levels = installed(&levels, &delta.expect("a healthy disk"));
-    let found = levels.get(b"a").expect("a healthy disk").expect("the tombstone is there");
+    let delta = run(plan(&levels, &context(&files), false).expect("two files start a merge"));
+    let levels = installed(&levels, delta.expect("a healthy disk"));
+    let found = get(&levels, b"a").expect("the tombstone is there");
     assert!(matches!(found.value, sstable::FoundValue::Tombstone));
     assert!(!scan(&levels, 0).expect("a healthy disk").contains_key(b"a".as_slice()));
 }

@@ -29,9 +29,9 @@ fn level_of(files: &Arc<Files>, keys: &[u32], per_file: usize) -> Levels {
         }
         output.end_table().expect("a healthy disk");
     }
-    let delta = output.into_delta(Vec::new());
-    let index = (delta.install)(&Levels::default());
-    index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
+    let mut delta = output.into_delta(Vec::new(), BTreeMap::new());
+    let installed = (delta.install)(&Levels::default()).expect("a healthy disk");
+    installed.index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
 }
 
 #[test]

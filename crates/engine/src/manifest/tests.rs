@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vfs::sim::SimDisk;
@@ -5,6 +6,8 @@ use vfs::testing::check_dump;
 use vfs::{Access, Env, Fs, Random, read_exact_at, write_all_at};
 
 use super::*;
+use crate::catalog::*;
+use crate::options::IndexKind;
 
 const DUMPS: &str = include_str!("../../../../docs/formats/manifest.md");
 
@@ -14,6 +17,7 @@ fn example() -> Catalog {
         name: "users".into(),
         index: IndexKind::BTree,
         tables: vec![table(9, 1), table(11, 0), table(12, 0)],
+        generation: 0,
     };
     let segment = |id, origin| SegmentRecord {
         id,
@@ -30,7 +34,15 @@ fn example() -> Catalog {
         next_keyspace: 4,
         clock_ms: 1_750_000_000_000,
         keyspaces: [
-            (0, KeyspaceRecord { name: "default".into(), index: IndexKind::BTree, tables: vec![] }),
+            (
+                0,
+                KeyspaceRecord {
+                    name: "default".into(),
+                    index: IndexKind::BTree,
+                    tables: vec![],
+                    generation: 0,
+                },
+            ),
             (3, users),
         ]
         .into(),
@@ -39,6 +51,7 @@ fn example() -> Catalog {
             (5, segment(5, SegmentOrigin::Copied)),
         ]
         .into(),
+        remaps: BTreeMap::new(),
         flushed_seq: 300,
         wal_min: 7,
         closed: None,
