@@ -1,0 +1,4 @@
+//! The table against a model, crashes, faults and damage.
+
+#[cfg(test)]
+mod basics;
