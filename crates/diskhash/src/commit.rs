@@ -82,6 +82,7 @@ pub struct Built {
     pub(crate) change: Option<Change>,
     pub(crate) bytes_written: u64,
     /// Keeps other merges away; an apply has none.
+    #[expect(dead_code, reason = "held, not read")]
     pub(crate) merging: Option<Merging>,
 }
 
@@ -100,6 +101,10 @@ impl Merging {
     pub(crate) fn take(shared: &Arc<Shared>) -> Option<Merging> {
         let busy = shared.merging.swap(true, Ordering::AcqRel);
         (!busy).then(|| Merging(Arc::clone(shared)))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use vfs::{Fs, Name, Result};
+use vfs::{Access, Error, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Prefix, keep};
 use crate::options::GENERATION;
-use crate::record::{FileRecord, Fixed, PartitionRecord, Record, RunRecord};
-use crate::run::{Place, Run};
+use crate::record::{
+    FileRecord, Fixed, PartitionRecord, RECORD_LEN_MAX, Record, RunRecord, decode,
+};
+use crate::run::{Place, Run, missing};
 
 /// Runs whose pages are asked for together.
 const TOGETHER: usize = 8;
@@ -207,4 +209,19 @@ impl Generation {
         let taken = || self.partitions.iter().map(|p| p.taken);
         (taken().max().unwrap_or(0), taken().min().unwrap_or(0))
     }
+}
+
+/// Reads the record of generation `id`; `Corrupt` unless it is there and whole.
+pub(crate) fn read_record(fs: &Arc<dyn Fs>, id: u64) -> Result<Record> {
+    let name = Name::new(GENERATION, id);
+    let file = fs.open(name, Access::Read).map_err(|error| missing(error, 1))?;
+    let len = file.len()?;
+    let bytes = usize::try_from(len).ok().filter(|_| len <= RECORD_LEN_MAX);
+    let Some(bytes) = bytes else {
+        let what = "length of the record";
+        return Err(Error::corrupt(what, file.path(), 0, RECORD_LEN_MAX, len));
+    };
+    let mut bytes = vec![0; bytes];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    decode(file.path(), id, &bytes)
 }

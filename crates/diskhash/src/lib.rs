@@ -16,12 +16,18 @@ mod writer;
 mod scan;
 mod record;
 mod generation;
+mod cursor;
+mod check;
 mod commit;
+mod merge;
 mod recover;
 mod table;
+mod plan;
 
 pub use crate::commit::Built;
+pub use crate::cursor::Cursor;
 pub use crate::generation::{Generation, Stats};
+pub use crate::merge::{Job, Owner, Verdict};
 pub use crate::options::{GENERATION, Options, PARTITION, RUN, ReadMode};
 pub use crate::recover::{At, Leftovers};
 pub use crate::table::{Builder, Table};

@@ -114,6 +114,11 @@ impl<'a> Page<'a> {
         self.header.continues
     }
 
+    /// The kept hash of the first entry, as the header has it.
+    pub(crate) fn base(&self) -> u64 {
+        self.header.base
+    }
+
     pub(crate) fn is_wide(&self) -> bool {
         self.header.wide
     }

@@ -10,16 +10,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use vfs::{Access, DirEntry, Env, Error, Fs, Kind, Name, Result, read_exact_at};
+use vfs::{Access, DirEntry, Env, Error, Fs, Kind, Name, Result};
 
 use crate::address::Prefix;
 use crate::commit::{Shared, Written, write_record};
-use crate::generation::{Generation, Partition, Tier};
+use crate::generation::{Generation, Partition, Tier, read_record};
 use crate::options::{GENERATION, Options, PARTITION, RUN};
-use crate::record::{
-    FileRecord, Fixed, PartitionRecord, RECORD_LEN_MAX, Record, RunRecord, decode, encode,
-};
-use crate::run::{Run, missing};
+use crate::record::{FileRecord, Fixed, PartitionRecord, Record, RunRecord, encode};
+use crate::run::Run;
 
 /// Which generation to open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,14 +82,14 @@ impl Found<'_> {
     /// The record that counts; `None` if a table is to be made.
     fn choose(&self, at: At) -> Result<Option<Record>> {
         if let At::Generation(id) = at {
-            return self.read(id).map(Some);
+            return read_record(self.fs, id).map(Some);
         }
         let mut ids: Vec<u64> =
             self.files().filter(|e| e.name.kind == GENERATION).map(|e| e.name.id).collect();
         ids.sort_unstable();
         let mut damage = None;
         for id in ids.into_iter().rev() {
-            match self.read(id) {
+            match read_record(self.fs, id) {
                 Ok(record) => return Ok(Some(record)),
                 Err(error) if error.is_corrupt() => damage = damage.or(Some(error)),
                 Err(error) => return Err(error),
@@ -102,20 +100,6 @@ impl Found<'_> {
         let path = self.fs.path().join(data.name.to_string());
         let orphan = || Error::corrupt("file of a table that has no record", path, 0, 1, 0);
         Err(damage.unwrap_or_else(orphan))
-    }
-
-    /// `Corrupt` unless the record is there and whole.
-    fn read(&self, id: u64) -> Result<Record> {
-        let name = Name::new(GENERATION, id);
-        let file = self.fs.open(name, Access::Read).map_err(|error| missing(error, 1))?;
-        let len = file.len()?;
-        if len > RECORD_LEN_MAX {
-            let what = "length of the record";
-            return Err(Error::corrupt(what, file.path(), 0, RECORD_LEN_MAX, len));
-        }
-        let mut bytes = vec![0; usize::try_from(len).expect("at most 1 GiB")];
-        read_exact_at(&*file, &mut bytes, 0)?;
-        decode(file.path(), id, &bytes)
     }
 
     /// Makes an empty table beside what is there.
@@ -180,7 +164,7 @@ impl Found<'_> {
     fn set_aside(&self, generation: &Generation) -> Result<Vec<String>> {
         let known: BTreeSet<Name> = generation.files().into_iter().map(|(name, _)| name).collect();
         let is_older = |name: Name| name.kind == GENERATION && name.id < generation.id;
-        let is_unfinished = |name: Name| is_older(name) && self.read(name.id).is_err();
+        let is_unfinished = |name: Name| is_older(name) && read_record(self.fs, name.id).is_err();
         let mut quarantined = Vec::new();
         for name in self.files().map(|entry| entry.name) {
             if known.contains(&name) || (is_older(name) && !is_unfinished(name)) {

@@ -9,8 +9,8 @@ use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};
 use crate::format::{
-    FOOTER_LEN, Header, PAGE_HEADER_LEN, Section, Shape, decode_footer, decode_header,
-    decode_trailer, require, verify_page,
+    FOOTER_LEN, PAGE_HEADER_LEN, Section, Shape, decode_footer, decode_header, decode_trailer,
+    require, verify_page,
 };
 use crate::options::ReadMode;
 use crate::page::Page;
@@ -144,10 +144,6 @@ impl Run {
         self.shape
     }
 
-    pub(crate) fn salt(&self) -> u64 {
-        self.salt
-    }
-
     pub(crate) fn pages(&self) -> u64 {
         self.sections.last().map_or(0, |section| section.end)
     }
@@ -156,10 +152,10 @@ impl Run {
         self.expect.entries
     }
 
-    /// Reads everything but pages once more, for a check.
-    pub(crate) fn header_again(&self, fs: &Arc<dyn Fs>, owner: u64) -> Result<Header> {
-        let again = Run::open(fs, self.name, self.shape, owner, ReadMode::Positional, self.expect)?;
-        Ok(Header { shape: again.shape, owner, file_id: again.name.id, salt: again.salt })
+    /// Reads everything but the pages once more, for a check.
+    pub(crate) fn check_ends(&self, fs: &Arc<dyn Fs>, owner: u64) -> Result<()> {
+        let mode = ReadMode::Positional;
+        Run::open(fs, self.name, self.shape, owner, mode, self.expect).map(drop)
     }
 
     /// The home of a kept hash that has the file's prefix; `None` if its section is empty.

@@ -6,7 +6,7 @@ use vfs::Result;
 
 use crate::address::{PAGE_LEN, Prefix};
 use crate::page::Page;
-use crate::run::{Run, Verify};
+use crate::run::Run;
 
 /// A position in a run. It reads whole pages and verifies each.
 #[derive(Debug)]
@@ -15,38 +15,34 @@ pub(crate) struct RunCursor {
     /// The page the position is on, and the one behind the last.
     page: u64,
     end: u64,
-    /// Entry of the page, and how many it has.
-    index: usize,
-    count: usize,
-    /// The page's bytes.
+    /// The page's bytes, its hashes, and where its slots stand.
     buffer: Box<[u8; PAGE_LEN]>,
-    hash: u64,
+    hashes: Vec<u64>,
+    slots_at: usize,
+    index: usize,
+    /// The last hash of the part.
     last: u64,
-    done: bool,
 }
 
 impl RunCursor {
     /// At the first entry of a part of the hashes.
     pub(crate) fn new(run: &Arc<Run>, part: Prefix) -> Result<RunCursor> {
-        let layout = run.layout;
-        let start =
-            if layout.prefix.contains(part.start) { part.start } else { layout.prefix.start };
-        let page = run.first_page(start);
+        let own = run.layout.prefix;
+        let start = part.start.max(own.start);
+        let meet = start <= part.last() && start <= own.last();
         let mut cursor = RunCursor {
             run: Arc::clone(run),
-            page,
+            page: if meet { run.first_page(start) } else { run.pages() },
             end: run.pages(),
-            index: 0,
-            count: 0,
             buffer: Box::new([0; PAGE_LEN]),
-            hash: 0,
+            hashes: Vec::new(),
+            slots_at: 0,
+            index: 0,
             last: part.last(),
-            done: false,
         };
         cursor.load()?;
-        while let Some(hash) = cursor.hash()
-            && hash < start
-        {
+        // What overflowed from pages before stands first.
+        while cursor.hash().is_some_and(|hash| hash < start) {
             cursor.advance()?;
         }
         Ok(cursor)
@@ -55,58 +51,48 @@ impl RunCursor {
     /// The kept hash at the position; `None` behind the last.
     #[inline]
     pub(crate) fn hash(&self) -> Option<u64> {
-        (!self.done).then_some(self.hash)
+        self.hashes.get(self.index).copied().filter(|hash| *hash <= self.last)
     }
 
     /// The slot at the position; empty behind the last.
     #[inline]
     pub(crate) fn slot(&self) -> &[u8] {
-        match self.view() {
-            Some(page) => page.slot(self.index),
-            None => &[],
-        }
-    }
-
-    #[inline]
-    fn view(&self) -> Option<Page<'_>> {
-        Page::new(self.run.shape(), &self.buffer[..])
+        let len = self.run.shape().slot_len();
+        let at = self.slots_at + self.index * len;
+        self.buffer.get(at..at + len).unwrap_or(&[])
     }
 
     /// On to the next entry.
     #[inline]
     pub(crate) fn advance(&mut self) -> Result<()> {
         self.index += 1;
-        if self.index == self.count {
-            self.page += 1;
-            self.index = 0;
-            return self.load();
+        if self.index < self.hashes.len() {
+            return Ok(());
         }
-        self.read_hash()
-    }
-
-    fn read_hash(&mut self) -> Result<()> {
-        let before = self.hash;
-        let hash = self.view().map_or(0, |page| page.hash(self.index));
-        if hash < before {
-            self.done = true;
-            return Err(self.run.wrong("order of the hashes", self.page));
-        }
-        self.hash = hash;
-        self.done = hash > self.last;
-        Ok(())
+        self.page += 1;
+        self.load()
     }
 
     /// Reads pages until one has entries.
     fn load(&mut self) -> Result<()> {
-        while self.page < self.end {
+        let before = self.hashes.last().copied().unwrap_or(0);
+        self.index = 0;
+        self.hashes.clear();
+        while self.page < self.end && before <= self.last {
             self.run.copy_page(self.page, &mut self.buffer)?;
-            self.count = self.view().map_or(0, |page| page.count());
-            if self.count > 0 {
-                return self.read_hash();
+            let shape = self.run.shape();
+            if let Some(page) = Page::new(shape, &self.buffer[..]).filter(|p| p.count() > 0) {
+                self.slots_at = shape.slots_at(page.is_wide());
+                self.hashes.extend((0..page.count()).map(|index| page.hash(index)));
+                let ascend = self.hashes.is_sorted() && before <= self.hashes[0];
+                if !ascend {
+                    self.hashes.clear();
+                    return Err(self.run.wrong("order of the hashes", self.page));
+                }
+                return Ok(());
             }
             self.page += 1;
         }
-        self.done = true;
         Ok(())
     }
 }

@@ -24,11 +24,12 @@ use crate::writer::{RunWriter, section_bits};
 /// let env = vfs::Env::system();
 /// let table = Table::open(fs, &env, Options::new(4), At::Latest, Leftovers::Keep)?;
 /// let before = table.newest().id();
-/// let generation = table.apply([(7, b"lily"), (9, b"rose")].map(|(hash, slot)| (hash, &slot[..])))?;
+/// let (lily, rose) = (0x1b2c_0000_0000_0001, 0x3d4e_0000_0000_0002);
+/// let generation = table.apply([(lily, &b"lily"[..]), (rose, b"rose")])?;
 /// table.release(before);
 ///
 /// let mut found = Vec::new();
-/// generation.candidates(9, &mut |slot| {
+/// generation.candidates(rose, &mut |slot| {
 ///     found.push(slot.to_vec());
 ///     Ok(ControlFlow::Continue(()))
 /// })?;

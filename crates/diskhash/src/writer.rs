@@ -97,10 +97,6 @@ impl RunWriter {
         }
     }
 
-    pub(crate) fn file(&self) -> &Arc<dyn File> {
-        &self.file
-    }
-
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
