@@ -9,6 +9,7 @@ use vfs::{Env, Fs, StdFs};
 
 use crate::batch::Batch;
 use crate::check::{self, CheckReport};
+use crate::checkpoint;
 use crate::error::{ErrorKind, Result};
 use crate::flush;
 use crate::handle::Shared;
@@ -211,6 +212,46 @@ impl Db {
     pub fn compact(&self) -> Result<()> {
         self.flush()?;
         merge::merge_all(self.state())
+    }
+
+    /// Makes a second database in a directory, which is created if it is missing: exactly what was
+    /// acknowledged when this was called, and perhaps what other threads wrote meanwhile. Files
+    /// that never change are linked and take no space, the newest part of the log is copied; on
+    /// another file system everything is. Reads, writes, flushes and merges go on meanwhile, and
+    /// afterwards the two databases know nothing of each other.
+    ///
+    /// Everything is on stable storage when this returns. A directory in which a checkpoint was
+    /// interrupted does not open as a database and says why. After a clean error it is as empty as
+    /// it was.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().expect("a temporary directory");
+    /// # let (path, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    /// use engine::{Db, Options};
+    /// let db = Db::open(&path, Options::default())?;
+    /// db.put(b"name", b"lotus")?;
+    /// db.checkpoint(&backup)?;
+    /// db.delete(b"name")?;
+    /// let copy = Db::open(&backup, Options::default())?;
+    /// assert_eq!(copy.get(b"name")?.as_deref(), Some(b"lotus".as_slice()));
+    /// # Ok::<(), engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` if the directory holds anything, an unfinished checkpoint for example; `Locked` if
+    /// somebody uses it; `NoSpace` if it does not fit there, `ReadOnly` after a failure: a log that
+    /// takes no sync has no certain end.
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.state().check_writable()?;
+        self.checkpoint_on(&StdFs::create(path)?)
+    }
+
+    /// As [`Db::checkpoint`], into an open directory of any file system.
+    ///
+    /// # Errors
+    /// As [`Db::checkpoint`].
+    pub fn checkpoint_on(&self, fs: &Arc<dyn Fs>) -> Result<()> {
+        checkpoint::checkpoint(self.state(), fs)
     }
 
     /// Reads and verifies every byte of every file. Damage is in the report, not an error.

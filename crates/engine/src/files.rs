@@ -14,11 +14,18 @@ use sstable::{Builder, BuilderOptions, Expect, FileId, Table};
 use vfs::{Env, Fs, Kind, Name};
 use wal::{Segment, SegmentIds};
 
-use crate::catalog::{SegmentRecord, TableRecord};
+use crate::catalog::{Catalog, SegmentRecord, TableRecord};
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
 
 pub(crate) const TABLE: Kind = Kind::new("tbl");
+
+/// Every file that a MANIFEST with this state names, the log's segments apart.
+pub(crate) fn named(catalog: &Catalog) -> impl Iterator<Item = Name> {
+    let tables = catalog.keyspaces.values().flat_map(|keyspace| &keyspace.tables);
+    let tables = tables.map(|table| Name::new(TABLE, table.file));
+    tables.chain(catalog.segments.values().map(SegmentRecord::name))
+}
 
 /// What every part of the engine needs to touch the disk.
 pub(crate) struct Files {

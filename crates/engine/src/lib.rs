@@ -27,6 +27,7 @@ mod pins;
 mod state;
 mod seal;
 mod flush;
+mod checkpoint;
 mod merge;
 mod read;
 mod range;

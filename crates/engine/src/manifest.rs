@@ -21,6 +21,9 @@ use crate::catalog::{self, Catalog, Change, FORMAT_VERSION};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) const MANIFEST: Kind = Kind::new("manifest");
+/// What becomes the MANIFEST of a checkpoint when everything else is in place: its first file, and
+/// while it has this name the checkpoint is unfinished.
+pub(crate) const PARTIAL: Kind = Kind::new("partial");
 /// File numbers stay below, so that the next one can be counted; a segment's id has 32 bits.
 const NUMBER_LIMIT: u64 = u32::MAX as u64;
 /// A file that grew beyond this is followed by a fresh one.
@@ -164,6 +167,39 @@ impl Manifest {
         let catalog = self.catalog.clone();
         *self = Manifest::start(&self.fs, &self.env, self.number + 1, catalog, &[self.number])?;
         Ok(())
+    }
+}
+
+/// The MANIFEST of a directory that is not a database yet.
+pub(crate) struct Draft {
+    fs: Arc<dyn Fs>,
+    writer: SegmentWriter,
+}
+
+impl Draft {
+    const NUMBER: u64 = 1;
+    pub(crate) const NAME: Name = Name::new(PARTIAL, Draft::NUMBER);
+
+    /// Marks an empty directory, durably, as one that will be a database.
+    pub(crate) fn start(fs: &Arc<dyn Fs>, env: &Env, db_id: u64) -> Result<Draft> {
+        let writer = SegmentWriter::create(fs, env, Draft::NAME, db_id)?;
+        fs.sync_dir()?;
+        Ok(Draft { fs: fs.clone(), writer })
+    }
+
+    /// Writes the whole state, as of a clean close. Makes it and every name in the directory
+    /// durable; all files that it names were synced.
+    pub(crate) fn write(&mut self, catalog: &Catalog) -> Result<()> {
+        let (end, last_seq) = catalog.closed.expect("a draft ends where its log ends");
+        let mut changes = catalog.changes();
+        changes.push(Change::Closed { segment: end.segment.0, offset: end.offset, last_seq });
+        append(&mut self.writer, 1, &catalog::encode(&changes))?;
+        Ok(self.fs.sync_dir()?)
+    }
+
+    /// Makes a database of the directory, all at once. Durable with the directory's next sync.
+    pub(crate) fn publish(&self) -> Result<()> {
+        Ok(self.fs.rename(Draft::NAME, Name::new(MANIFEST, Draft::NUMBER))?)
     }
 }
 

@@ -16,9 +16,9 @@ use memtable::{Entry, Kind, Memtable};
 use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
 use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
-use crate::catalog::{Catalog, Change, KeyspaceRecord, SegmentRecord};
+use crate::catalog::{Catalog, Change, KeyspaceRecord};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{Files, TABLE};
+use crate::files::{self, Files, TABLE};
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::{self, Loaded, Manifest};
@@ -99,6 +99,10 @@ fn check_ours(fs: &Arc<dyn Fs>, listing: &Listing, options: &Options) -> Result<
     let path = fs.path().display();
     if !manifest::numbers(listing).is_empty() {
         return Ok(());
+    }
+    if listing.entries.iter().any(|entry| entry.name.kind == manifest::PARTIAL) {
+        let message = format!("{path} holds a checkpoint that was not finished: make another one");
+        return Err(Error::invalid(message));
     }
     let ours = listing.entries.iter().map(|entry| entry.name.to_string());
     if let Some(name) = ours.chain(listing.foreign.iter().cloned()).next() {
@@ -299,10 +303,7 @@ fn known_files(catalog: &Catalog, replay: &Replay) -> BTreeSet<Name> {
     let log = log.chain([replay.log.active()]).filter(|id| *id >= replay.wal_min);
     let mut known: BTreeSet<Name> =
         log.map(|id| Name::new(wal::SEGMENT, u64::from(id.0))).collect();
-    for keyspace in catalog.keyspaces.values() {
-        known.extend(keyspace.tables.iter().map(|table| Name::new(TABLE, table.file)));
-    }
-    known.extend(catalog.segments.values().map(SegmentRecord::name));
+    known.extend(files::named(catalog));
     known
 }
 
@@ -315,7 +316,7 @@ fn set_aside(
     superseded: &[Name],
     clean: bool,
 ) -> Result<Vec<String>> {
-    let ours = [TABLE, wal::SEGMENT, wal::VALUES, PROBE];
+    let ours = [TABLE, wal::SEGMENT, wal::VALUES, PROBE, manifest::PARTIAL];
     let mut quarantined = Vec::new();
     let mut changed = false;
     for entry in listing.entries.iter().filter(|entry| !entry.is_dir) {

@@ -1,6 +1,7 @@
 //! A generation ends and the next begins.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::state::{Commit, State};
@@ -19,6 +20,7 @@ pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
     for (_, table) in &commit.memtables {
         table.seal();
     }
+    view.active.unlogged.store(commit.unlogged, Ordering::Release);
     let active = Arc::new(Generation::new(memtables.clone(), vec![segment]));
     state.swap_view(|view| {
         let mut sealed = vec![view.active.clone()];

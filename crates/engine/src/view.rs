@@ -2,6 +2,7 @@
 //! active memtables. What RocksDB calls a superversion.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use memtable::{Memtable, Order};
 use parking_lot::RwLock;
@@ -19,12 +20,14 @@ pub(crate) struct Generation {
     pub(crate) memtables: RwLock<Vec<(u32, Arc<Memtable>)>>,
     /// The log segments its records are in, oldest first. Grows when the log rotates.
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+    /// True if it was sealed with batches in it that are in no log.
+    pub(crate) unlogged: AtomicBool,
 }
 
 impl Generation {
     pub(crate) fn new(memtables: Vec<(u32, Arc<Memtable>)>, segments: Vec<Arc<Segment>>) -> Self {
         let (memtables, segments) = (RwLock::new(memtables), RwLock::new(segments));
-        Generation { memtables, segments }
+        Generation { memtables, segments, unlogged: AtomicBool::new(false) }
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> Option<Arc<Segment>> {

@@ -3,6 +3,7 @@
 
 mod world;
 mod script;
+mod hooked;
 mod model;
 mod bad_input;
 mod crashes;
@@ -14,3 +15,4 @@ mod quarantine;
 mod damage;
 mod threads;
 mod closing;
+mod checkpoints;

@@ -1,0 +1,212 @@
+//! A second database from the files of the first, while that one goes on.
+//!
+//! log synced -> [manifest and commit lock: state, end of the log, holders of every file]
+//! -> marker in the target -> links and copies -> MANIFEST, synced -> renamed: it is a database
+//!
+//! 1. What is linked never changes again, in either database: tables and value segments never do,
+//!    a log segment not once it is sealed, synced and cut. The rest of the log is copied up to its
+//!    end, a border of batches.
+//! 2. A file that the captured state names is held until it is linked, so nobody removes it.
+//! 3. The target's first name is that of an unfinished MANIFEST. It becomes the MANIFEST, by one
+//!    rename, when all else is durable.
+//! 4. Nothing in the first database is changed, and no lock of it is held during I/O in the target.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use vfs::{Access, Bytes, Fs, Name};
+use wal::{Position, Segment};
+
+use crate::catalog::Catalog;
+use crate::error::{Error, ErrorKind, Result};
+use crate::files;
+use crate::flush;
+use crate::index::Index;
+use crate::manifest::Draft;
+use crate::state::State;
+use crate::vlog::Segments;
+
+/// What a copy reads at once.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// Makes a database of its own in an empty directory.
+pub(crate) fn checkpoint(state: &State, target: &Arc<dyn Fs>) -> Result<()> {
+    state.check_writable()?;
+    require_empty(target)?;
+    let _lock = target.lock()?;
+    require_empty(target)?;
+    flush_unlogged(state)?;
+    let source = capture(state)?;
+    // Everything up to the end is durable now, and every sealed segment before it cut.
+    let synced = state.log.sync_sealed(source.end.segment);
+    synced.map_err(|error| state.judge(error.into()))?;
+    assert!(source.end <= state.log.synced(), "a sync reaches what was staged before it");
+    let result = write(state, &source, target);
+    drop(source);
+    sweep(state);
+    // Whoever closed the database let go of its files.
+    result.map_err(|error| state.check_open().err().unwrap_or(error))
+}
+
+/// Refuses a directory that holds anything.
+fn require_empty(target: &Arc<dyn Fs>) -> Result<()> {
+    let listing = target.list()?;
+    let path = target.path().display();
+    let ours = listing.entries.iter().map(|entry| entry.name);
+    if ours.clone().any(|name| name == Draft::NAME) {
+        let message = format!("{path} holds a checkpoint that was not finished");
+        return Err(Error::invalid(message));
+    }
+    match ours.map(|name| name.to_string()).chain(listing.foreign).next() {
+        Some(name) => Err(Error::invalid(format!("{path} is not empty: it holds {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// Flushes if anything that was acknowledged is in no log. Such batches that come later may be
+/// missing, as after a crash.
+fn flush_unlogged(state: &State) -> Result<()> {
+    let unlogged = {
+        let commit = state.commit.lock();
+        let sealed = &state.view().sealed;
+        commit.unlogged || sealed.iter().any(|old| old.unlogged.load(Ordering::Acquire))
+    };
+    if unlogged { flush::flush_all(state) } else { Ok(()) }
+}
+
+/// A state of the database, and its files.
+struct Capture {
+    catalog: Catalog,
+    /// The log's segments that are needed, oldest first; the last one up to `end`.
+    log: Vec<Arc<Segment>>,
+    end: Position,
+    /// Keep what the catalog names from being removed.
+    _indexes: Vec<Arc<dyn Index>>,
+    _segments: Arc<Segments>,
+}
+
+fn capture(state: &State) -> Result<Capture> {
+    let manifest = state.manifest.lock();
+    state.check_writable()?;
+    let view = state.view();
+    let commit = state.commit.lock();
+    let end = state.log.end();
+    let ids = state.log.segments().into_iter().map(|meta| meta.id);
+    let needed = ids.filter(|id| manifest.catalog().wal_min <= id.0 && *id <= end.segment);
+    let log = needed.map(|id| state.log.segment(id).expect("edits forget, under their lock"));
+    let catalog = Catalog {
+        clock_ms: manifest.catalog().clock_ms.max(state.files.seen_ms()),
+        next_file: manifest.catalog().next_file.max(state.files.next_file()),
+        next_segment: state.files.segment_ids.peek().0.saturating_add(1),
+        closed: Some((end, commit.last_seq)),
+        ..manifest.catalog().clone()
+    };
+    Ok(Capture {
+        catalog,
+        log: log.collect(),
+        end,
+        _indexes: view.keyspaces.iter().map(|keyspace| keyspace.index.clone()).collect(),
+        _segments: view.segments.clone(),
+    })
+}
+
+fn write(state: &State, source: &Capture, target: &Arc<dyn Fs>) -> Result<()> {
+    let mut work = Work { state, target, names: Vec::new() };
+    let made = work.make(source);
+    made.map_err(|error| if work.undo() { error } else { error.in_doubt() })?;
+    target.sync_dir().map_err(|error| Error::from(error).in_doubt())
+}
+
+/// What was made so far.
+struct Work<'a> {
+    state: &'a State,
+    target: &'a Arc<dyn Fs>,
+    names: Vec<Name>,
+}
+
+impl Work<'_> {
+    fn make(&mut self, source: &Capture) -> Result<()> {
+        self.names.push(Draft::NAME);
+        let mut draft = Draft::start(self.target, &self.state.files.env, source.catalog.db_id)?;
+        for name in files::named(&source.catalog) {
+            self.link(name)?;
+        }
+        let (last, sealed) = source.log.split_last().expect("a log has a segment");
+        assert!(last.id() == source.end.segment, "the log ends in the last segment");
+        for segment in sealed {
+            self.link(Name::new(wal::SEGMENT, u64::from(segment.id().0)))?;
+        }
+        self.copy_log(last, source.end.offset)?;
+        draft.write(&source.catalog)?;
+        draft.publish().inspect_err(|error| {
+            if error.kind() != ErrorKind::NoSpace {
+                // Only the directory knows whether it is a database now.
+                self.names.clear();
+            }
+        })
+    }
+
+    /// Empties the directory again, so that a full disk stays no fuller. False if that is
+    /// not how it is now.
+    fn undo(&self) -> bool {
+        let is_gone = |name: &Name| {
+            matches!(self.target.remove(*name), Ok(()) | Err(vfs::Error::NotFound { .. }))
+        };
+        // Not the first that fails ends it: every file takes space. The marker goes last: what is
+        // left without it would say nothing about itself.
+        let Some((marker, rest)) = self.names.split_first() else { return false };
+        let left = rest.iter().filter(|name| !is_gone(name)).count();
+        left == 0 && self.target.sync_dir().is_ok() && is_gone(marker)
+    }
+
+    /// Gives a file that never changes a name in the target, or a copy.
+    fn link(&mut self, name: Name) -> Result<()> {
+        self.state.check_open()?;
+        let source = &self.state.files.fs;
+        self.names.push(name);
+        match source.link(name, &**self.target, name) {
+            Err(vfs::Error::Invalid { .. }) => {
+                let file = source.open(name, Access::Read)?;
+                self.copy(name, file.len()?, &mut |offset, len| {
+                    let mut bytes = vec![0; len];
+                    vfs::read_exact_at(&*file, &mut bytes, offset)?;
+                    Ok(bytes.into())
+                })
+            }
+            linked => Ok(linked?),
+        }
+    }
+
+    /// Copies a log segment that may still grow, up to `end`.
+    fn copy_log(&mut self, segment: &Segment, end: u64) -> Result<()> {
+        let name = Name::new(wal::SEGMENT, u64::from(segment.id().0));
+        self.names.push(name);
+        self.copy(name, end, &mut |offset, len| segment.bytes(offset, len))
+    }
+
+    fn copy(
+        &self,
+        name: Name,
+        len: u64,
+        read: &mut dyn FnMut(u64, usize) -> vfs::Result<Bytes>,
+    ) -> Result<()> {
+        let file = self.target.create_new(name)?;
+        let mut offset = 0;
+        while offset < len {
+            self.state.check_open()?;
+            let count = usize::try_from(COPY_BYTES.min(len - offset)).expect("a small piece");
+            vfs::write_all_at(&*file, &read(offset, count)?, offset)?;
+            offset += count as u64;
+        }
+        Ok(file.sync_data()?)
+    }
+}
+
+/// Removes what was superseded while the checkpoint held it.
+fn sweep(state: &State) {
+    // Close lets go of the directory under the manifest lock.
+    let _manifest = state.manifest.lock();
+    if state.check_held().is_ok() {
+        state.files.sweep();
+    }
+}
