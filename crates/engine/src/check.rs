@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use sstable::Value;
-use wal::Segment;
+use wal::{Position, Segment, SegmentId};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest;
+use crate::moved;
 use crate::record::{self, ValuePtr};
+use crate::remap::Remap;
 use crate::state::State;
-use crate::view::View;
+use crate::view::{KeyspaceView, View};
+use crate::vlog::{self, Place};
 
 /// What `Db::check` read and found.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +56,14 @@ pub(crate) fn check(state: &State) -> Result<CheckReport> {
     check_indexes(state, &view, &mut report);
     for segment in view.segments.files() {
         check_segment(state, segment, &mut report);
+    }
+    for segment in view.segments.moved() {
+        check_moved(state, segment, &mut report);
+    }
+    for (id, remap) in view.segments.remaps() {
+        report.files += 1;
+        report.bytes += remap.record().len;
+        report.damage.extend(check_remap(state, &view, id, remap).err());
     }
     for generation in view.sealed.iter().chain([&view.active]) {
         let segments = generation.segments.read().clone();
@@ -100,16 +111,64 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
         let mut entries = 0;
         let mut visit = |entry: sstable::Entry<'_>| {
             entries += 1;
-            if let Value::Pointer(bits) = entry.value {
-                let values = view.values(state.files.db_id, keyspace.id);
-                values.value(ValuePtr::from_bits(bits), entry.key)?;
+            match entry.value {
+                Value::Pointer(bits) => check_pointer(state, view, keyspace, entry.key, bits),
+                _ => Ok(()),
             }
-            Ok(())
         };
         keyspace.index.check(&mut visit, &mut |error| damage.push(error));
         report.entries += entries;
         report.damage.extend(damage);
     }
+}
+
+/// The pointer leads to the record of its key, or to one that was dropped because a newer entry
+/// hides it.
+fn check_pointer(
+    state: &State,
+    view: &View,
+    keyspace: &KeyspaceView,
+    key: &[u8],
+    bits: u64,
+) -> Result<()> {
+    let values = view.values(state.files.db_id, keyspace.id);
+    let pointer = ValuePtr::from_bits(bits);
+    if view.segments.place(pointer.address())?.is_none()
+        && keyspace.index.newest_pointer(key, &values)? != Some(pointer)
+    {
+        return Ok(());
+    }
+    values.value(pointer, key).map(drop)
+}
+
+/// Every record of a file of moved ones.
+fn check_moved(state: &State, segment: &Arc<Segment>, report: &mut CheckReport) {
+    report.files += 1;
+    report.bytes += segment.len();
+    for frame in segment.frames() {
+        let records = &mut report.records;
+        let result = frame.map_err(Error::from).and_then(|frame| {
+            moved::decode(state.files.db_id, segment, &frame, &mut |_, _, _, _| {
+                *records += 1;
+                Ok(())
+            })
+        });
+        if let Err(error) = result {
+            report.damage.push(error);
+            return;
+        }
+    }
+}
+
+/// Every entry of a remap table leads to the record of its address.
+fn check_remap(state: &State, view: &View, id: SegmentId, remap: &Arc<Remap>) -> Result<()> {
+    remap.check(&mut |entry| {
+        let address = Position { segment: id, offset: entry.offset };
+        let segment = view.segments.file(entry.target);
+        let segment = segment.ok_or_else(|| vlog::missing_segment(entry.target))?;
+        let place = Place { segment, offset: entry.position };
+        vlog::read_at(state.files.db_id, place, address, |_, _| Ok(()))
+    })
 }
 
 fn check_segment(state: &State, segment: &Arc<Segment>, report: &mut CheckReport) {

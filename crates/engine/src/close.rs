@@ -23,12 +23,15 @@ pub(crate) fn close(state: &State) -> Result<()> {
     // and is refused afterwards: by then another process may have the directory.
     let flushing = state.flushing.lock();
     let merging = state.merging.lock();
+    let mut collecting = state.collecting.lock();
+    // A collection that is not finished never was.
+    collecting.run = None;
     let sealed = flushed.and_then(|()| seal_log(state));
     state.files.sweep();
     let manifest = state.manifest.lock();
     let commit = state.commit.lock();
     state.release();
-    drop((commit, manifest, merging, flushing));
+    drop((commit, manifest, collecting, merging, flushing));
     sealed
 }
 

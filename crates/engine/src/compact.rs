@@ -1,7 +1,9 @@
 //! Which files of an ordered index to merge, and the merge.
 //!
 //! 1. An entry is dropped only when a newer one of its key is kept, or when it hides nothing: it
-//!    is a tombstone or expired, and no file below the output may hold its key.
+//!    is a tombstone or expired, and no file below the output may hold its key. So is one whose
+//!    record garbage collection dropped: a newer entry hides it, perhaps in a file that is not
+//!    part of the merge.
 //! 2. Entries read = entries written + entries dropped, or the merge fails.
 //!
 //! Levels and their sizes as in LevelDB; which file goes down first is the one that overlaps
@@ -12,6 +14,7 @@ use std::sync::Arc;
 
 use sstable::{Cursor, Entry, Value};
 
+use crate::dissolve::Dissolver;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::index::{BoxCursor, Delta, Merge, MergeContext};
@@ -142,8 +145,10 @@ struct Rewrite {
     /// Newest first. Filled by the first step.
     cursors: Vec<BoxCursor>,
     started: bool,
-    /// Where records are, for the garbage count.
+    /// Where records are: for the garbage count, and for those that move.
     segments: Arc<Segments>,
+    /// Copies values out of address spaces that are nearly empty.
+    dissolver: Dissolver,
     read: u64,
     dropped: u64,
     /// Dead bytes found, by file.
@@ -178,6 +183,7 @@ impl Rewrite {
             cursors,
             started: false,
             segments: context.segments.clone(),
+            dissolver: Dissolver::new(context),
             read: 0,
             dropped: 0,
             garbage: BTreeMap::new(),
@@ -212,7 +218,10 @@ impl Rewrite {
         self.read += 1;
         let dead = entry.value == Value::Tombstone || is_expired(entry.expiry, self.now_ms);
         if !dead {
-            self.output.add(entry)?;
+            match self.dissolver.place(entry, &mut self.garbage)? {
+                Some(entry) => self.output.add(entry)?,
+                None => self.dropped += 1,
+            }
         } else {
             if entry.value != Value::Tombstone {
                 charge(&self.segments, &mut self.garbage, entry.value)?;
@@ -228,6 +237,7 @@ impl Rewrite {
 
     fn end(&mut self) -> Result<()> {
         self.output.end_table()?;
+        self.dissolver.finish()?;
         let expected: u64 = self.inputs.iter().map(|input| input.table.props().count).sum();
         if self.read != expected || self.output.count + self.dropped != self.read {
             let path = self.inputs[0].table.path();
@@ -256,7 +266,7 @@ impl Merge for Rewrite {
     }
 
     fn finish(self: Box<Self>) -> Delta {
-        self.output.into_delta(self.inputs, self.garbage)
+        self.dissolver.into_delta(self.output.into_delta(self.inputs, self.garbage))
     }
 }
 

@@ -10,6 +10,7 @@ use vfs::{Env, Fs, StdFs};
 use crate::batch::Batch;
 use crate::check::{self, CheckReport};
 use crate::checkpoint;
+use crate::collect;
 use crate::error::{ErrorKind, Result};
 use crate::flush;
 use crate::handle::Shared;
@@ -252,6 +253,19 @@ impl Db {
     /// As [`Db::checkpoint`].
     pub fn checkpoint_on(&self, fs: &Arc<dyn Fs>) -> Result<()> {
         checkpoint::checkpoint(self.state(), fs)
+    }
+
+    /// Rewrites value files until no more of their bytes are known garbage than
+    /// [`Options::total_garbage_max`] allows, and none is above [`Options::forced_garbage`].
+    /// Readers, writers, flushes and merges go on meanwhile. What an index still holds, be it
+    /// expired, is not garbage: [`Db::compact`] first lets go of all that can go.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io`, naming file and offset, for a file that cannot be read: it stays as it
+    /// is, the others are done, and the database goes on. `NoSpace` changes nothing.
+    pub fn collect_garbage(&self) -> Result<()> {
+        self.state().check_writable()?;
+        collect::collect_all(self.state())
     }
 
     /// Reads and verifies every byte of every file. Damage is in the report, not an error.

@@ -19,12 +19,15 @@ use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
 
 pub(crate) const TABLE: Kind = Kind::new("tbl");
+/// Remap tables.
+pub(crate) const REMAP: Kind = Kind::new("map");
 
 /// Every file that a MANIFEST with this state names, the log's segments apart.
 pub(crate) fn named(catalog: &Catalog) -> impl Iterator<Item = Name> {
     let tables = catalog.keyspaces.values().flat_map(|keyspace| &keyspace.tables);
     let tables = tables.map(|table| Name::new(TABLE, table.file));
-    tables.chain(catalog.segments.values().map(SegmentRecord::name))
+    let remaps = catalog.remaps.values().map(|remap| Name::new(REMAP, remap.file));
+    tables.chain(remaps).chain(catalog.segments.values().map(SegmentRecord::name))
 }
 
 /// What every part of the engine needs to touch the disk.
@@ -76,8 +79,13 @@ impl Files {
         self.next_file.load(Ordering::Relaxed)
     }
 
+    /// An id for a new file that is no segment.
+    pub(crate) fn take_file_id(&self) -> u64 {
+        self.next_file.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn create_table(&self) -> Result<(u64, Builder)> {
-        let id = self.next_file.fetch_add(1, Ordering::Relaxed);
+        let id = self.take_file_id();
         let file = self.fs.create_new(Name::new(TABLE, id))?;
         let options = BuilderOptions {
             file_id: FileId(id),

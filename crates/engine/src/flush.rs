@@ -22,6 +22,7 @@ use crate::catalog::{Change, SegmentOrigin, SegmentRecord};
 use crate::error::Result;
 use crate::files::Files;
 use crate::index::{Delta, FlushEntry, FlushValue, Installed};
+use crate::reap;
 use crate::record::{Record, RecordKind, ValuePtr};
 use crate::seal::seal;
 use crate::state::State;
@@ -239,10 +240,18 @@ fn install(
     }
     let indexes = install_indexes(state, &now, &mut output, &mut changes)?;
     changes.push(Change::Flushed { seq: flushed_seq, wal_min: wal_min.0 });
+    let next: Vec<_> = indexes.iter().map(|(id, new)| (*id, new.index.clone())).collect();
+    let unlisted = reap::unlisted(manifest.catalog(), &reap::listed(&now, &next));
+    changes.extend(unlisted.changes());
     // From here on nobody but the MANIFEST knows whether the files count.
     output.keep(state);
     state.commit_changes(&mut manifest, changes)?;
-    state.swap_view(|view| next_view(view, generation, &indexes, added, flushed_seq));
+    state.swap_view(|view| {
+        let mut next = next_view(view, generation, &indexes, added, flushed_seq);
+        unlisted.remove_from(&mut next.segments, &state.files);
+        next
+    });
+    state.reaped(&unlisted);
     for (_, installed) in indexes {
         (installed.retire)(&state.files);
     }
@@ -286,15 +295,21 @@ fn first_segment_after(view: &View, generation: &Arc<Generation>) -> SegmentId {
     next.segments.read().first().expect("a generation has a log segment").id()
 }
 
+/// Its garbage is what is neither live nor the frame of a batch: a lower bound where batches that
+/// skipped the log have used up seqs. (Rewriting the segment would not save the frames either.)
 fn promoted_record(segment: &Arc<Segment>, live: u64) -> SegmentRecord {
     let meta = segment.meta();
+    let frames = meta.last_seq.saturating_sub(meta.first_seq).saturating_add(1);
+    // One more: the seal.
+    let frame_bytes = frames.saturating_add(1).saturating_mul(wal::FRAME_HEADER_LEN);
+    let records = meta.len.saturating_sub(wal::HEADER_LEN).saturating_sub(frame_bytes);
     SegmentRecord {
         id: meta.id.0,
         origin: SegmentOrigin::Promoted,
         len: meta.len,
         first_seq: meta.first_seq,
         last_seq: meta.last_seq,
-        garbage: meta.len.saturating_sub(live),
+        garbage: records.saturating_sub(live),
     }
 }
 

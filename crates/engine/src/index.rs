@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sstable::{Cursor, Entry, Found};
 
-use crate::catalog::Change;
+use crate::catalog::{Change, SegmentRecord};
 use crate::error::Result;
 use crate::files::Files;
 use crate::listed::Listed;
@@ -29,6 +29,9 @@ pub(crate) trait Index: Send + Sync {
     /// The record that the newest entry of a key points to, whatever it says; `None` if there is
     /// no entry or it points to none. What garbage collection asks.
     fn newest_pointer(&self, key: &[u8], values: &Values<'_>) -> Result<Option<ValuePtr>>;
+
+    /// Keys are looked up fastest in the order of this number, then of their bytes.
+    fn look_up_order(&self, key: &[u8]) -> u64;
 
     /// Every address space that some file of the index points into.
     fn listed(&self) -> Listed;
@@ -72,6 +75,9 @@ pub(crate) struct MergeContext {
     pub(crate) files: Arc<Files>,
     pub(crate) keyspace: u32,
     pub(crate) segments: Arc<Segments>,
+    /// Address spaces with so few live records that a merge that meets one copies it into a fresh
+    /// segment ([`Delta::copied`]).
+    pub(crate) dissolve: Arc<Listed>,
 }
 
 /// The newest version of a key, on its way from a memtable into an index.
@@ -134,6 +140,8 @@ pub(crate) struct Delta {
     pub(crate) bytes_written: u64,
     /// Dead bytes found, by the file they are in; a lower bound.
     pub(crate) garbage: BTreeMap<u32, u64>,
+    /// Value segments it wrote, synced; they become part of the database with it.
+    pub(crate) copied: Vec<SegmentRecord>,
 }
 
 /// Files and sizes of an index.

@@ -1,4 +1,4 @@
-//! The background jobs: flush, merge, and the periodic sync. Each is a step that a test can call.
+//! The background jobs: flush, merge, garbage collection, and the periodic sync. Each is a step that a test can call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vfs::{Job, Next};
 
+use crate::collect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush;
 use crate::merge;
@@ -18,31 +19,34 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Starts the jobs of a database.
 pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
-    let flush = job(state, "flush", flush::flush_oldest, Next::Park)?;
-    let merge = job(state, "merge", merge::merge_any, Next::Park)?;
+    let again = |more: bool| if more { Next::Again } else { Next::Park };
+    let flush = job(state, "flush", move |state| flush::flush_oldest(state).map(again))?;
+    let merge = job(state, "merge", move |state| merge::merge_any(state).map(again))?;
+    let gc = match state.files.options.gc_interval.is_zero() {
+        true => None,
+        false => Some(job(state, "garbage collection", collect::background)?),
+    };
     let sync = match state.files.options.durability {
         Durability::Interval(period) => {
-            let sync = |state: &State| write::sync(state).map(|()| false);
-            Some(job(state, "sync", sync, Next::ParkFor(period))?)
+            let sync = move |state: &State| write::sync(state).map(|()| Next::ParkFor(period));
+            Some(job(state, "sync", sync)?)
         }
         _ => None,
     };
-    Ok(Jobs { flush, merge, sync })
+    Ok(Jobs { flush, merge, gc, sync })
 }
 
-/// A job that calls `step` until it says that there is nothing to do.
+/// A job that calls `step` when it asks for it.
 fn job(
     state: &Arc<State>,
     name: &'static str,
-    step: impl Fn(&State) -> Result<bool> + Send + 'static,
-    idle: Next,
+    step: impl Fn(&State) -> Result<Next> + Send + 'static,
 ) -> Result<Box<dyn Job>> {
     let weak: Weak<State> = Arc::downgrade(state);
     let call = move || {
         let Some(state) = weak.upgrade() else { return Next::Stop };
         match catch_unwind(AssertUnwindSafe(|| step(&state))) {
-            Ok(Ok(true)) => Next::Again,
-            Ok(Ok(false)) => idle,
+            Ok(Ok(next)) => next,
             Ok(Err(error)) if error.kind() == ErrorKind::NoSpace => Next::ParkFor(RETRY),
             Ok(Err(error)) => {
                 if error.kind() != ErrorKind::Closed {
@@ -68,8 +72,8 @@ pub(crate) fn stop(state: &State) {
     if let Some(jobs) = state.jobs.get() {
         jobs.flush.stop();
         jobs.merge.stop();
-        if let Some(sync) = &jobs.sync {
-            sync.stop();
+        for job in [&jobs.gc, &jobs.sync].into_iter().flatten() {
+            job.stop();
         }
     }
 }

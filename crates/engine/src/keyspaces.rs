@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::options::{DEFAULT_KEYSPACE, IndexKind, KEYSPACE_NAME_LEN_MAX, KeyspaceOptions};
+use crate::reap;
 use crate::state::State;
 use crate::view::{KeyspaceView, View, new_memtable};
 
@@ -102,18 +103,28 @@ pub(crate) fn drop_keyspace(state: &State, name: &str) -> Result<()> {
     let mut manifest = state.manifest.lock();
     let view = state.view();
     let id = find(&view, name).ok_or_else(missing)?.id;
-    state.commit_changes(&mut manifest, vec![Change::KeyspaceDropped { id }])?;
-    let mut commit = state.commit.lock();
-    commit.memtables.retain(|(other, _)| *other != id);
-    state.swap_view(|view| {
+    let without = |view: &View| {
         let mut next = view.clone();
         next.keyspaces.retain(|keyspace| keyspace.id != id);
         next
+    };
+    let unlisted = reap::unlisted(manifest.catalog(), &reap::listed(&without(&view), &[]));
+    let mut changes = vec![Change::KeyspaceDropped { id }];
+    changes.extend(unlisted.changes());
+    state.commit_changes(&mut manifest, changes)?;
+    let mut commit = state.commit.lock();
+    commit.memtables.retain(|(other, _)| *other != id);
+    state.swap_view(|view| {
+        let mut next = without(view);
+        unlisted.remove_from(&mut next.segments, &state.files);
+        next
     });
     drop(commit);
+    state.reaped(&unlisted);
     let dropped = view.keyspace(id).expect("it was there");
     dropped.index.retire(&state.files);
     drop((manifest, view));
     state.files.sweep();
+    state.wake_gc();
     Ok(())
 }

@@ -224,7 +224,7 @@ impl TableOutput {
         };
         let abandon = move |files: &Files| names.into_iter().for_each(|name| files.abandon(name));
         let (install, abandon) = (Box::new(install), Box::new(abandon));
-        Delta { install, abandon, bytes_written, garbage }
+        Delta { install, abandon, bytes_written, garbage, copied: Vec::new() }
     }
 }
 
@@ -251,7 +251,8 @@ pub(crate) fn move_delta(keyspace: u32, tables: Vec<Arc<LevelTable>>, level: u8)
         Ok(Installed { changes, index, retire: Box::new(|_| ()) })
     };
     let (install, abandon) = (Box::new(install), Box::new(|_: &Files| ()));
-    Delta { install, abandon, bytes_written: 0, garbage: BTreeMap::new() }
+    let (garbage, copied) = (BTreeMap::new(), Vec::new());
+    Delta { install, abandon, bytes_written: 0, garbage, copied }
 }
 
 /// A cursor over one disjoint level: one table cursor at a time.

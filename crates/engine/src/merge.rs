@@ -1,7 +1,9 @@
 //! Merges of indexes: one at a time, each installed with one MANIFEST edit.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::dissolve;
 use crate::error::Result;
 use crate::index::{Merge, MergeContext};
 use crate::state::State;
@@ -11,15 +13,18 @@ use crate::view::{KeyspaceView, View};
 pub(crate) fn merge_any(state: &State) -> Result<bool> {
     let _merging = state.merging.lock();
     state.check_sound()?;
+    state.merges_wait.store(false, Ordering::Relaxed);
     let view = state.view();
     for keyspace in &view.keyspaces {
         if let Some(merge) = plan(state, &view, keyspace, false) {
             let id = keyspace.id;
             drop(view);
+            state.merges_wait.store(true, Ordering::Relaxed);
             run(state, id, merge)?;
             return Ok(true);
         }
     }
+    state.wake_gc();
     Ok(false)
 }
 
@@ -52,7 +57,9 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
 
 fn plan(state: &State, view: &View, keyspace: &KeyspaceView, full: bool) -> Option<Box<dyn Merge>> {
     let (files, segments) = (state.files.clone(), view.segments.clone());
-    keyspace.index.plan_merge(&MergeContext { files, keyspace: keyspace.id, segments }, full)
+    let dissolve = Arc::new(dissolve::sparse(&segments));
+    let context = MergeContext { files, keyspace: keyspace.id, segments, dissolve };
+    keyspace.index.plan_merge(&context, full)
 }
 
 /// Runs a merge to its end and installs it. The caller holds the merge lock.

@@ -56,6 +56,11 @@ pub struct Options {
     pub(crate) sealed_max: usize,
     pub(crate) inline_max: usize,
     pub(crate) promote_min: f64,
+    pub(crate) total_garbage_max: f64,
+    pub(crate) advised_garbage: f64,
+    pub(crate) forced_garbage: f64,
+    pub(crate) gc_interval: Duration,
+    pub(crate) gc_bytes_per_second: u64,
     pub(crate) bloom_bits_per_key: u32,
     pub(crate) table_bytes: u64,
     pub(crate) level0_files: usize,
@@ -79,6 +84,11 @@ impl Default for Options {
             sealed_max: 2,
             inline_max: 512,
             promote_min: 0.50,
+            total_garbage_max: 0.25,
+            advised_garbage: 0.40,
+            forced_garbage: 0.80,
+            gc_interval: Duration::from_secs(60),
+            gc_bytes_per_second: 0,
             bloom_bits_per_key: 10,
             table_bytes: 64 << 20,
             level0_files: 4,
@@ -152,6 +162,42 @@ impl Options {
         self
     }
 
+    /// Share of all bytes in value files that may be known garbage; above it, files are rewritten.
+    /// `Db::collect_garbage` works until it holds. Default 0.25 (decision 0003), 0 to 1.
+    pub fn total_garbage_max(mut self, share: f64) -> Options {
+        self.total_garbage_max = share;
+        self
+    }
+
+    /// Share of known garbage below which the background leaves a value file alone, even when
+    /// there is too much in total. Default 0.40 (decision 0003), 0 to `forced_garbage`.
+    pub fn advised_garbage(mut self, share: f64) -> Options {
+        self.advised_garbage = share;
+        self
+    }
+
+    /// Share of known garbage from which on a value file is rewritten, whatever the total and
+    /// whatever else is to do. Default 0.80, `advised_garbage` to 1.
+    pub fn forced_garbage(mut self, share: f64) -> Options {
+        self.forced_garbage = share;
+        self
+    }
+
+    /// How often the background looks for garbage and for index files full of expired entries,
+    /// even when nothing is written. Default one minute; zero: garbage is collected by
+    /// `Db::collect_garbage` only.
+    pub fn gc_interval(mut self, interval: Duration) -> Options {
+        self.gc_interval = interval;
+        self
+    }
+
+    /// Bytes that background garbage collection reads and writes in a second, on average. Default
+    /// 0: no limit. `Db::collect_garbage` has none.
+    pub fn gc_bytes_per_second(mut self, bytes: u64) -> Options {
+        self.gc_bytes_per_second = bytes;
+        self
+    }
+
     /// Bloom filter bits a key. Default 10, 0 (no filter) to 32.
     pub fn bloom_bits_per_key(mut self, bits: u32) -> Options {
         self.bloom_bits_per_key = bits;
@@ -207,6 +253,12 @@ impl Options {
         self
     }
 
+    /// How long the background waits after it moved so many bytes for garbage collection.
+    pub(crate) fn gc_pause(&self, bytes: u64) -> Option<Duration> {
+        let per_second = self.gc_bytes_per_second;
+        (per_second > 0).then(|| Duration::from_secs_f64(bytes as f64 / per_second as f64))
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         in_range("memtable_bytes", self.memtable_bytes, 4096, 4 << 30)?;
         in_range("memtable_entries", self.memtable_entries, 1, 1 << 28)?;
@@ -223,10 +275,10 @@ impl Options {
         in_range("level0_files_max", self.level0_files_max as u64, self.level0_files as u64, 1000)?;
         in_range("level1_bytes", self.level1_bytes, 4096, 1 << 50)?;
         in_range("level_multiplier", self.level_multiplier, 2, 100)?;
-        if !(0.0..=1.0).contains(&self.promote_min) {
-            let found = self.promote_min;
-            return Err(Error::invalid(format!("option promote_min is {found}, must be 0 to 1")));
-        }
+        share("promote_min", self.promote_min, 0.0, 1.0)?;
+        share("total_garbage_max", self.total_garbage_max, 0.0, 1.0)?;
+        share("forced_garbage", self.forced_garbage, 0.0, 1.0)?;
+        share("advised_garbage", self.advised_garbage, 0.0, self.forced_garbage)?;
         match self.durability {
             Durability::EveryBytes(0) => {
                 Err(Error::invalid("option durability: EveryBytes(0) means Always; say so"))
@@ -243,6 +295,13 @@ impl Options {
 }
 
 fn in_range(option: &str, found: u64, low: u64, high: u64) -> Result<()> {
+    if low <= found && found <= high {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("option {option} is {found}, must be {low} to {high}")))
+}
+
+fn share(option: &str, found: f64, low: f64, high: f64) -> Result<()> {
     if low <= found && found <= high {
         return Ok(());
     }

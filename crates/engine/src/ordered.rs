@@ -43,6 +43,10 @@ impl Index for Levels {
         }))
     }
 
+    fn look_up_order(&self, _key: &[u8]) -> u64 {
+        0
+    }
+
     fn listed(&self) -> Listed {
         let mut all = Listed::default();
         self.tables().for_each(|table| all.extend(&table.listed));

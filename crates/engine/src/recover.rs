@@ -18,12 +18,13 @@ use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
 use crate::catalog::{Catalog, Change, KeyspaceRecord};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{self, Files, TABLE};
+use crate::files::{self, Files, REMAP, TABLE};
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::{self, Loaded, Manifest};
 use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
 use crate::record::{self, RecordKind, ValuePtr};
+use crate::remap::Remap;
 use crate::state::{Commit, Parts, State};
 use crate::view::{Generation, KeyspaceView, View, new_memtable};
 use crate::vlog::Segments;
@@ -145,7 +146,7 @@ fn new_files(
         let ids = listing.entries.iter().filter(of_kind).map(|entry| entry.name.id);
         ids.filter(|id| *id < limit).max().unwrap_or(0)
     };
-    let next_file = catalog.next_file.max(newest(&[TABLE], FILE_ID_LIMIT) + 1);
+    let next_file = catalog.next_file.max(newest(&[TABLE, REMAP], FILE_ID_LIMIT) + 1);
     let segment_ids = SegmentIds::new();
     segment_ids.raise_above(SegmentId(catalog.next_segment.saturating_sub(1)));
     let newest_segment = newest(&[wal::SEGMENT, wal::VALUES], SEGMENT_ID_LIMIT);
@@ -173,7 +174,18 @@ fn open_indexes(files: &Files, catalog: &Catalog) -> Result<HashMap<u32, Arc<dyn
 fn open_segments(files: &Files, catalog: &Catalog) -> Result<Segments> {
     let mut segments = Segments::default();
     for record in catalog.segments.values() {
-        segments.add(files.open_segment(record)?);
+        segments.add_as(record.origin, files.open_segment(record)?);
+    }
+    for (id, record) in &catalog.remaps {
+        let remap = Remap::open(files, *id, record)?;
+        let leads_nowhere = |target: &&u32| !catalog.segments.contains_key(*target);
+        if let Some(target) = record.targets.iter().find(leads_nowhere) {
+            let (file, target) = (remap.name(), SegmentId(*target));
+            let message =
+                format!("remap table {file} leads to segment {target}, which is not there");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        segments.set_remap(SegmentId(*id), Some(remap));
     }
     Ok(segments)
 }
@@ -316,7 +328,7 @@ fn set_aside(
     superseded: &[Name],
     clean: bool,
 ) -> Result<Vec<String>> {
-    let ours = [TABLE, wal::SEGMENT, wal::VALUES, PROBE, manifest::PARTIAL];
+    let ours = [TABLE, REMAP, wal::SEGMENT, wal::VALUES, PROBE, manifest::PARTIAL];
     let mut quarantined = Vec::new();
     let mut changed = false;
     for entry in listing.entries.iter().filter(|entry| !entry.is_dir) {

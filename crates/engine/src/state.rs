@@ -1,7 +1,7 @@
 //! Everything that is shared, and every lock in the engine.
 //!
-//! Lock order, never one while holding one below it: flushing, merging, manifest, commit, view,
-//! then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
+//! Lock order, never one while holding one below it: flushing, merging, collecting, manifest,
+//! commit, view, then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,11 +12,13 @@ use vfs::{Job, Lock};
 use wal::{Log, Staged};
 
 use crate::catalog::Change;
+use crate::collecting::Collecting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::index::{Delta, Installed};
 use crate::manifest::Manifest;
 use crate::pins::{Pin, Pins};
+use crate::reap::{self, Unlisted};
 use crate::record::ValuePtr;
 use crate::view::{KeyspaceView, View};
 
@@ -46,6 +48,10 @@ pub(crate) struct Counters {
     pub(crate) flush_bytes: AtomicU64,
     pub(crate) merge_bytes: AtomicU64,
     pub(crate) value_bytes: AtomicU64,
+    pub(crate) gc_runs: AtomicU64,
+    pub(crate) gc_read_bytes: AtomicU64,
+    pub(crate) gc_written_bytes: AtomicU64,
+    pub(crate) gc_reclaimed_bytes: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) stalls: AtomicU64,
@@ -69,6 +75,8 @@ pub(crate) struct State {
     visible: AtomicU64,
     /// Some writer should wait; see [`View::is_pressed`].
     pressed: AtomicBool,
+    /// An index may need a merge.
+    pub(crate) merges_wait: AtomicBool,
     failed: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) counters: Counters,
@@ -77,11 +85,13 @@ pub(crate) struct State {
     pub(crate) flushing: Mutex<()>,
     /// 2. Held by the one who merges.
     pub(crate) merging: Mutex<()>,
-    /// 3. Held while an edit is made durable and its view is swapped in.
+    /// 3. Held by the one who collects garbage, for a step at a time.
+    pub(crate) collecting: Mutex<Collecting>,
+    /// 4. Held while an edit is made durable and its view is swapped in.
     pub(crate) manifest: Mutex<Manifest>,
-    /// 4. Log order, next seq, active memtables. Held while staging; never across a sync.
+    /// 5. Log order, next seq, active memtables. Held while staging; never across a sync.
     pub(crate) commit: Mutex<Commit>,
-    /// 5. What readers see. Held to read or swap the pointer; never across I/O.
+    /// 6. What readers see. Held to read or swap the pointer; never across I/O.
     view: RwLock<Arc<View>>,
     /// Leaf. Why the database is read-only.
     failure: Mutex<Option<Error>>,
@@ -94,6 +104,7 @@ pub(crate) struct State {
 pub(crate) struct Jobs {
     pub(crate) flush: Box<dyn Job>,
     pub(crate) merge: Box<dyn Job>,
+    pub(crate) gc: Option<Box<dyn Job>>,
     pub(crate) sync: Option<Box<dyn Job>>,
 }
 
@@ -114,11 +125,13 @@ impl State {
             owner: files.env.rng.next_u64(),
             visible: AtomicU64::new(commit.last_seq),
             pressed: AtomicBool::new(view.is_pressed(&files)),
+            merges_wait: AtomicBool::new(true),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             counters: Counters::default(),
             flushing: Mutex::new(()),
             merging: Mutex::new(()),
+            collecting: Mutex::default(),
             manifest: Mutex::new(manifest),
             commit: Mutex::new(commit),
             view: RwLock::new(Arc::new(view)),
@@ -271,8 +284,16 @@ impl State {
         }
     }
 
+    /// There may be more garbage, or time to collect it.
+    pub(crate) fn wake_gc(&self) {
+        if let Some(gc) = self.jobs.get().and_then(|jobs| jobs.gc.as_ref()) {
+            gc.wake();
+        }
+    }
+
     /// An index got new files.
     pub(crate) fn wake_merge(&self) {
+        self.merges_wait.store(true, Ordering::Relaxed);
         if let Some(jobs) = self.jobs.get() {
             jobs.merge.wake();
         }
@@ -280,32 +301,50 @@ impl State {
 
     /// Installs a merge's result on top of the newest index.
     pub(crate) fn install(&self, keyspace: u32, delta: Delta) -> Result<()> {
-        let Delta { mut install, abandon, garbage, .. } = delta;
+        let Delta { mut install, abandon, garbage, copied, .. } = delta;
         let mut manifest = self.manifest.lock();
         let view = self.view();
         let Some(old) = view.keyspace(keyspace) else {
             abandon(&self.files);
             return Ok(());
         };
-        let installed = install(&*old.index);
-        let Installed { mut changes, index, retire } = match installed {
+        let opened = copied.iter().map(|record| self.files.open_segment(record));
+        let opened: Result<Vec<_>> = opened.collect();
+        let installed = opened.and_then(|opened| Ok((opened, install(&*old.index)?)));
+        let (opened, Installed { mut changes, index, retire }) = match installed {
             Ok(installed) => installed,
             Err(error) => {
                 abandon(&self.files);
                 return Err(error);
             }
         };
+        changes.extend(copied.into_iter().map(|segment| Change::SegmentAdded { segment }));
         // A file that is not there any more needs no count.
         let known = |(segment, _): &(u32, u64)| manifest.catalog().segments.contains_key(segment);
         let garbage = garbage.into_iter().filter(known);
         changes.extend(garbage.map(|(segment, bytes)| Change::Garbage { segment, bytes }));
+        let listed = reap::listed(&view, &[(keyspace, index.clone())]);
+        let unlisted = reap::unlisted(manifest.catalog(), &listed);
+        changes.extend(unlisted.changes());
         self.commit_changes(&mut manifest, changes)?;
         self.swap_view(|view| {
             let old = view.keyspace(keyspace).expect("only the holder of the manifest drops it");
-            view.with_keyspace(KeyspaceView { index, ..KeyspaceView::clone(old) })
+            let mut next = view.with_keyspace(KeyspaceView { index, ..KeyspaceView::clone(old) });
+            if !opened.is_empty() {
+                let segments = Arc::make_mut(&mut next.segments);
+                opened.into_iter().for_each(|segment| segments.add(segment));
+            }
+            unlisted.remove_from(&mut next.segments, &self.files);
+            next
         });
+        self.reaped(&unlisted);
         retire(&self.files);
         Ok(())
+    }
+
+    /// Counts what an edit let go of.
+    pub(crate) fn reaped(&self, unlisted: &Unlisted) {
+        self.counters.gc_reclaimed_bytes.fetch_add(unlisted.bytes(), Ordering::Relaxed);
     }
 }
 

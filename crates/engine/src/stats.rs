@@ -36,6 +36,18 @@ pub struct Stats {
     pub merge_bytes: u64,
     /// Bytes of value segments written by flushes.
     pub value_bytes: u64,
+    /// Garbage collections that were installed.
+    pub gc_runs: u64,
+    /// Bytes of records that garbage collection read.
+    pub gc_read_bytes: u64,
+    /// Bytes of value files and remap tables that garbage collection wrote.
+    pub gc_written_bytes: u64,
+    /// Bytes of value files that went, less what was written for it.
+    pub gc_reclaimed_bytes: u64,
+    /// Remap tables: one for each segment whose records moved.
+    pub remap_tables: u64,
+    /// Bytes of the remap tables.
+    pub remap_bytes: u64,
     /// Flushed generations.
     pub flushes: u64,
     /// Installed merges.
@@ -69,7 +81,11 @@ pub struct KeyspaceStats {
 impl Stats {
     /// Bytes written to log, index and value files for each byte of the callers' keys and values.
     pub fn write_amplification(&self) -> f64 {
-        let written = self.log_bytes + self.flush_bytes + self.merge_bytes + self.value_bytes;
+        let written = self.log_bytes
+            + self.flush_bytes
+            + self.merge_bytes
+            + self.value_bytes
+            + self.gc_written_bytes;
         if self.user_bytes == 0 { 0.0 } else { written as f64 / self.user_bytes as f64 }
     }
 }
@@ -93,13 +109,14 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         manifest.catalog().segments.values().map(|segment| segment.garbage).sum()
     };
     let counters = &state.counters;
+    let values = view.segments.files().chain(view.segments.moved());
     Stats {
         keyspaces,
         memtable_bytes: view.active.bytes() + view.sealed.iter().map(|g| g.bytes()).sum::<u64>(),
         pinned_bytes: state.pins.lock().bytes(),
         sealed_generations: view.sealed.len() as u64,
-        value_segments: view.segments.files().len() as u64,
-        value_segment_bytes: view.segments.files().map(|segment| segment.len()).sum(),
+        value_segments: (view.segments.files().len() + view.segments.moved().len()) as u64,
+        value_segment_bytes: values.map(|segment| segment.len()).sum(),
         garbage_bytes,
         log_segments: state.log.segments().len() as u64,
         user_bytes: counter(&counters.user_bytes),
@@ -107,6 +124,12 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         flush_bytes: counter(&counters.flush_bytes),
         merge_bytes: counter(&counters.merge_bytes),
         value_bytes: counter(&counters.value_bytes),
+        gc_runs: counter(&counters.gc_runs),
+        gc_read_bytes: counter(&counters.gc_read_bytes),
+        gc_written_bytes: counter(&counters.gc_written_bytes),
+        gc_reclaimed_bytes: counter(&counters.gc_reclaimed_bytes),
+        remap_tables: view.segments.remaps().len() as u64,
+        remap_bytes: view.segments.remaps().map(|(_, remap)| remap.record().len).sum(),
         flushes: counter(&counters.flushes),
         merges: counter(&counters.merges),
         stalls: counter(&counters.stalls),

@@ -14,11 +14,18 @@ use crate::catalog::{SegmentOrigin, SegmentRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::record::{self, Record, ValuePtr};
+use crate::remap::Remap;
 
-/// The value segments of a view.
+/// The value segments of a view. A segment id that pointers name is an *address space*: its
+/// records are in the file of the same id, or, once they moved, where its remap table says.
 #[derive(Clone, Default)]
 pub(crate) struct Segments {
+    /// Files whose records never moved, by the address space they are.
     files: HashMap<SegmentId, Arc<Segment>>,
+    /// Files of records that moved; no pointer names them.
+    moved: HashMap<SegmentId, Arc<Segment>>,
+    /// By the address space whose records moved.
+    remaps: HashMap<SegmentId, Arc<Remap>>,
 }
 
 impl Segments {
@@ -26,14 +33,59 @@ impl Segments {
         self.files.insert(segment.id(), segment);
     }
 
-    /// True if records have addresses in this segment.
-    pub(crate) fn knows(&self, id: SegmentId) -> bool {
-        self.files.contains_key(&id)
+    /// Adds what a MANIFEST names, as its origin asks.
+    pub(crate) fn add_as(&mut self, origin: SegmentOrigin, segment: Arc<Segment>) {
+        match origin {
+            SegmentOrigin::Promoted | SegmentOrigin::Copied => self.add(segment),
+            SegmentOrigin::Rewritten => drop(self.moved.insert(segment.id(), segment)),
+        }
     }
 
-    /// The files, in no order.
+    /// Takes a file away, and says which it was.
+    pub(crate) fn remove(&mut self, id: SegmentId) -> Option<Arc<Segment>> {
+        self.files.remove(&id).or_else(|| self.moved.remove(&id))
+    }
+
+    /// Replaces the remap table of an address space; gives the old one.
+    pub(crate) fn set_remap(
+        &mut self,
+        id: SegmentId,
+        remap: Option<Arc<Remap>>,
+    ) -> Option<Arc<Remap>> {
+        match remap {
+            Some(remap) => self.remaps.insert(id, remap),
+            None => self.remaps.remove(&id),
+        }
+    }
+
+    /// True if records have addresses in this segment.
+    pub(crate) fn knows(&self, id: SegmentId) -> bool {
+        self.files.contains_key(&id) || self.remaps.contains_key(&id)
+    }
+
+    /// The files whose records never moved, in no order.
     pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &Arc<Segment>> {
         self.files.values()
+    }
+
+    /// The files of records that moved, in no order.
+    pub(crate) fn moved(&self) -> impl ExactSizeIterator<Item = &Arc<Segment>> {
+        self.moved.values()
+    }
+
+    /// The remap tables, by the address space whose records moved.
+    pub(crate) fn remaps(&self) -> impl ExactSizeIterator<Item = (SegmentId, &Arc<Remap>)> {
+        self.remaps.iter().map(|(id, remap)| (*id, remap))
+    }
+
+    /// The remap table of an address space.
+    pub(crate) fn remap(&self, id: SegmentId) -> Option<&Arc<Remap>> {
+        self.remaps.get(&id)
+    }
+
+    /// A file by its id, whatever it holds.
+    pub(crate) fn file(&self, id: SegmentId) -> Option<&Arc<Segment>> {
+        self.files.get(&id).or_else(|| self.moved.get(&id))
     }
 
     /// Adds what a record takes at least to the dead bytes of the file it is in: an index let go
@@ -49,6 +101,11 @@ impl Segments {
     /// Where the record with an address is now; `None` if it was dropped, which only happens to
     /// one that a newer entry shadowed.
     pub(crate) fn place(&self, address: Position) -> Result<Option<Place<'_>>> {
+        if let Some(remap) = self.remaps.get(&address.segment) {
+            let Some((target, offset)) = remap.find(address.offset)? else { return Ok(None) };
+            let segment = self.moved.get(&target).ok_or_else(|| missing_segment(target))?;
+            return Ok(Some(Place { segment, offset }));
+        }
         match self.files.get(&address.segment) {
             Some(segment) => Ok(Some(Place { segment, offset: address.offset })),
             None => Err(missing_segment(address.segment)),
@@ -70,17 +127,39 @@ pub(crate) fn read_record<R>(
     pointer: ValuePtr,
     read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
 ) -> Result<R> {
+    match pointer.len_max() {
+        Some(len_max) => read_within(db_id, place, pointer.address(), len_max, read),
+        None => read_at(db_id, place, pointer.address(), read),
+    }
+}
+
+/// As [`read_record`], when only the record's address is known.
+pub(crate) fn read_at<R>(
+    db_id: u64,
+    place: Place<'_>,
+    address: Position,
+    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+) -> Result<R> {
     let Place { segment, offset } = place;
-    let left = usize::try_from(segment.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-    let len_max = match pointer.len_max() {
-        Some(len) => len,
-        None => {
-            let header = segment.bytes(offset, left.min(record::HEADER_LEN))?;
-            record::peek_len(segment.path(), offset, &header)?
-        }
-    };
-    let bytes = segment.bytes(offset, left.min(len_max))?;
-    let (record, _) = record::decode(db_id, pointer.address(), segment.path(), offset, &bytes)?;
+    let header = segment.bytes(offset, left_of(place).min(record::HEADER_LEN))?;
+    let len = record::peek_len(segment.path(), offset, &header)?;
+    read_within(db_id, place, address, len, read)
+}
+
+fn left_of(Place { segment, offset }: Place<'_>) -> usize {
+    usize::try_from(segment.len().saturating_sub(offset)).unwrap_or(usize::MAX)
+}
+
+fn read_within<R>(
+    db_id: u64,
+    place: Place<'_>,
+    address: Position,
+    len_max: usize,
+    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+) -> Result<R> {
+    let Place { segment, offset } = place;
+    let bytes = segment.bytes(offset, left_of(place).min(len_max))?;
+    let (record, _) = record::decode(db_id, address, segment.path(), offset, &bytes)?;
     read(record, &bytes)
 }
 

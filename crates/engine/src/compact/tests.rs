@@ -59,7 +59,8 @@ fn installed(levels: &Levels, mut delta: Delta) -> Levels {
 }
 
 fn context(files: &Arc<Files>) -> MergeContext {
-    MergeContext { files: files.clone(), keyspace: 0, segments: Arc::default() }
+    let (files, segments, dissolve) = (files.clone(), Arc::default(), Arc::default());
+    MergeContext { files, keyspace: 0, segments, dissolve }
 }
 
 fn get(levels: &Levels, key: &[u8]) -> Option<sstable::Found> {

@@ -16,3 +16,4 @@ mod damage;
 mod threads;
 mod closing;
 mod checkpoints;
+mod collect;

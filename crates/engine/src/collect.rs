@@ -1,0 +1,222 @@
+//! Garbage collection: which files, and one edit that lets the moved records count.
+//!
+//! 1. outputs and remap tables are written and synced
+//! 2. their directory is synced
+//! 3. one MANIFEST edit names them, and not the victims any more
+//! 4. the view is swapped
+//! 5. victims and replaced tables are removed when nobody holds them
+//!
+//! A collection that meets damage leaves the victim as it is and says so; the database goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+use vfs::{Name, Next};
+use wal::{Segment, SegmentId};
+
+use crate::catalog::{Catalog, Change, RemapRecord, SegmentOrigin, SegmentRecord};
+use crate::collecting::{Collecting, Failure, Output, Run};
+use crate::error::{ErrorKind, Result};
+use crate::files::{Files, REMAP};
+use crate::listed::Listed;
+use crate::reap;
+use crate::remap::Remap;
+use crate::state::State;
+use crate::victims::{self, Zeal};
+use crate::view::View;
+
+/// Collects garbage until there is no more than the options allow. An error that concerned some
+/// victims only is returned in the end.
+pub(crate) fn collect_all(state: &State) -> Result<()> {
+    state.collecting.lock().given_up.clear();
+    loop {
+        // Not held for long, so that a close gets its turn.
+        let mut collecting = state.collecting.lock();
+        state.check_writable()?;
+        if collecting.run.is_none() && !start(state, &mut collecting, Zeal::Full) {
+            let error = collecting.given_up.values().next().cloned();
+            return error.map_or(Ok(()), Err);
+        }
+        step(state, &mut collecting)?;
+    }
+}
+
+/// Does a bounded piece of the garbage collection that is due, if one is: at once when a file is
+/// above the forced share; for the total bound only when nothing is to flush or merge.
+pub(crate) fn background(state: &State) -> Result<Next> {
+    let options = &state.files.options;
+    let idle = Next::ParkFor(options.gc_interval);
+    // Somebody else is collecting.
+    let Some(mut collecting) = state.collecting.try_lock() else { return Ok(idle) };
+    state.check_writable()?;
+    let is_busy = !state.view().sealed.is_empty() || state.merges_wait.load(Ordering::Relaxed);
+    let zeal = if is_busy { Zeal::Forced } else { Zeal::Advised };
+    if collecting.run.is_none() && !start(state, &mut collecting, zeal) {
+        return Ok(idle);
+    }
+    match step(state, &mut collecting) {
+        Ok(0) => Ok(Next::Again),
+        Ok(bytes) => Ok(options.gc_pause(bytes).map_or(Next::Again, Next::ParkFor)),
+        // There will be room, or there will not; trying at once would only fill the disk again.
+        Err(error) if error.kind() == ErrorKind::NoSpace => Ok(idle),
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins to rewrite the best victims. False if there are none.
+fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal) -> bool {
+    let options = &state.files.options;
+    let (victims, view) = {
+        let manifest = state.manifest.lock();
+        let skip = |id: u32| collecting.given_up.contains_key(&id);
+        let candidates = victims::candidates(manifest.catalog(), options, zeal, &skip);
+        (victims::choose(candidates, options.segment_bytes), state.view())
+    };
+    let begins = !victims.is_empty();
+    if begins {
+        collecting.run = Some(Run::new(&state.files, &view.segments, &victims));
+    }
+    begins
+}
+
+/// Does a bounded piece of the collection under way; says how many bytes it read and wrote.
+fn step(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Result<u64> {
+    let _guard = state.guard("garbage collection");
+    let Some(mut run) = collecting.run.take() else { return Ok(0) };
+    state.check_held()?;
+    let (read, written) = (run.bytes_read, run.bytes_written());
+    let stepped = run.step(&state.view());
+    let (read, written) = (run.bytes_read - read, run.bytes_written() - written);
+    state.counters.gc_read_bytes.fetch_add(read, Ordering::Relaxed);
+    match stepped {
+        Ok(false) => {
+            collecting.run = Some(run);
+            Ok(read + written)
+        }
+        Ok(true) => {
+            install(state, run).map_err(|error| state.judge(error))?;
+            Ok(read + written)
+        }
+        Err(Failure::Source(error, victims)) => {
+            let given_up = victims.into_iter().map(|id| (id, error.clone()));
+            collecting.given_up.extend(given_up);
+            Ok(read)
+        }
+        Err(Failure::Output(error)) => Err(state.judge(error)),
+    }
+}
+
+/// The files of a finished collection, open. Until it is kept, dropping it removes them.
+struct Opened<'a> {
+    state: &'a State,
+    output: Output,
+    segments: Vec<Arc<Segment>>,
+    remaps: Vec<Arc<Remap>>,
+    keep: bool,
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if !self.keep {
+            let files = &self.state.files;
+            self.output.segments.iter().for_each(|segment| files.abandon(segment.name()));
+            self.output.tables.iter().for_each(|(_, table)| files.abandon(name_of(table)));
+        }
+    }
+}
+
+fn name_of(table: &RemapRecord) -> Name {
+    Name::new(REMAP, table.file)
+}
+
+/// Makes the result durable and visible.
+fn install(state: &State, run: Run) -> Result<()> {
+    let files = &state.files;
+    let written = run.bytes_written();
+    let output = run.take();
+    let (segments, remaps) = (Vec::new(), Vec::new());
+    let mut opened = Opened { state, output, segments, remaps, keep: false };
+    state.sync_dir()?;
+    for record in &opened.output.segments {
+        opened.segments.push(files.open_segment(record)?);
+    }
+    for (id, table) in &opened.output.tables {
+        opened.remaps.push(Remap::open(files, *id, table)?);
+    }
+    let mut manifest = state.manifest.lock();
+    let edit = Edit::new(manifest.catalog(), &reap::listed(&state.view(), &[]), &opened.output);
+    opened.keep = true;
+    state.commit_changes(&mut manifest, edit.changes(&opened.output))?;
+    state.swap_view(|view| edit.apply(view, &mut opened, files));
+    drop(manifest);
+    for table in edit.unlisted.values() {
+        files.abandon(name_of(table));
+    }
+    let freed: u64 = edit.victims.iter().map(|victim| victim.len).sum();
+    let counters = &state.counters;
+    counters.gc_runs.fetch_add(1, Ordering::Relaxed);
+    counters.gc_written_bytes.fetch_add(written, Ordering::Relaxed);
+    counters.gc_reclaimed_bytes.fetch_add(freed.saturating_sub(written), Ordering::Relaxed);
+    files.sweep();
+    Ok(())
+}
+
+/// What a collection changes in a catalog, from which edits made meanwhile may have taken a victim
+/// or an address space.
+struct Edit {
+    victims: Vec<SegmentRecord>,
+    /// Tables that are not needed: no index lists their address space any more.
+    unlisted: BTreeMap<u32, RemapRecord>,
+    /// Of these address spaces, those that have an older table.
+    remapped: Vec<u32>,
+}
+
+impl Edit {
+    fn new(catalog: &Catalog, listed: &Listed, output: &Output) -> Edit {
+        let known = |id: &SegmentId| catalog.segments.get(&id.0).cloned();
+        let victims = output.victims.iter().filter_map(known).collect();
+        let is_unlisted = |(id, _): &&(u32, RemapRecord)| !listed.contains(*id);
+        let unlisted: BTreeMap<u32, RemapRecord> =
+            output.tables.iter().filter(is_unlisted).cloned().collect();
+        let is_remapped = |id: &&u32| catalog.remaps.contains_key(*id);
+        let remapped = unlisted.keys().filter(is_remapped).copied().collect();
+        Edit { victims, unlisted, remapped }
+    }
+
+    fn changes(&self, output: &Output) -> Vec<Change> {
+        let removed = |victim: &SegmentRecord| Change::SegmentRemoved { id: victim.id };
+        let mut changes: Vec<Change> = self.victims.iter().map(removed).collect();
+        for segment in &output.segments {
+            changes.push(Change::SegmentAdded { segment: segment.clone() });
+        }
+        for (id, remap) in &output.tables {
+            if !self.unlisted.contains_key(id) {
+                changes.push(Change::RemapSet { segment: *id, remap: remap.clone() });
+            }
+        }
+        changes.extend(self.remapped.iter().map(|id| Change::RemapRemoved { segment: *id }));
+        changes
+    }
+
+    /// The view with the outputs in the place of the victims, which are retired.
+    fn apply(&self, view: &View, opened: &mut Opened<'_>, files: &Files) -> View {
+        let mut next = view.clone();
+        let segments = Arc::make_mut(&mut next.segments);
+        for victim in &self.victims {
+            let old = segments.remove(SegmentId(victim.id)).expect("the view has what is named");
+            files.retire(victim.name(), &old);
+        }
+        for segment in opened.segments.drain(..) {
+            segments.add_as(SegmentOrigin::Rewritten, segment);
+        }
+        for (remap, (id, _)) in opened.remaps.drain(..).zip(&opened.output.tables) {
+            let set = (!self.unlisted.contains_key(id)).then_some(remap);
+            if let Some(old) = segments.set_remap(SegmentId(*id), set) {
+                files.retire(old.name(), &old);
+            }
+        }
+        next
+    }
+}

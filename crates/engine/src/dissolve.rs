@@ -1,0 +1,101 @@
+//! Address spaces that are nearly empty: the next merge that meets a pointer into one copies the
+//! value into a fresh segment, so that the address space, its remap table and what is left of its
+//! records can go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sstable::{Entry, Value};
+
+use crate::catalog::SegmentRecord;
+use crate::error::Result;
+use crate::files::Files;
+use crate::index::{Delta, MergeContext};
+use crate::listed::Listed;
+use crate::record::{Record, ValuePtr};
+use crate::vlog::{self, Segments, ValueWriter};
+
+/// A remapped address space with less than one live record in this many is dissolved.
+const LIVE_SHARE: u64 = 10;
+
+/// The address spaces to dissolve, by their counts of records.
+pub(crate) fn sparse(segments: &Segments) -> Listed {
+    let is_sparse = |count: u64, records: u64| count.saturating_mul(LIVE_SHARE) < records;
+    let sparse = segments.remaps().filter(|(_, remap)| is_sparse(remap.count(), remap.records()));
+    sparse.map(|(id, _)| id.0).collect()
+}
+
+/// What a merge does with the pointers it meets.
+pub(crate) struct Dissolver {
+    files: Arc<Files>,
+    segments: Arc<Segments>,
+    dissolve: Arc<Listed>,
+    values: ValueWriter,
+}
+
+impl Dissolver {
+    pub(crate) fn new(context: &MergeContext) -> Dissolver {
+        let MergeContext { files, segments, dissolve, .. } = context;
+        Dissolver {
+            files: files.clone(),
+            segments: segments.clone(),
+            dissolve: dissolve.clone(),
+            values: ValueWriter::new(files.clone()),
+        }
+    }
+
+    /// The entry as it goes on; `None` if its record was dropped.
+    pub(crate) fn place<'a>(
+        &mut self,
+        entry: Entry<'a>,
+        garbage: &mut BTreeMap<u32, u64>,
+    ) -> Result<Option<Entry<'a>>> {
+        let Value::Pointer(bits) = entry.value else { return Ok(Some(entry)) };
+        let next = self.pointer(ValuePtr::from_bits(bits), garbage)?;
+        Ok(next.map(|next| Entry { value: Value::Pointer(next.bits()), ..entry }))
+    }
+
+    /// The pointer that takes the place of a live one: mostly itself; `None` if its record was
+    /// dropped.
+    pub(crate) fn pointer(
+        &mut self,
+        pointer: ValuePtr,
+        garbage: &mut BTreeMap<u32, u64>,
+    ) -> Result<Option<ValuePtr>> {
+        let space = pointer.segment();
+        if self.segments.remap(space).is_none() {
+            return Ok(Some(pointer));
+        }
+        let Some(place) = self.segments.place(pointer.address())? else { return Ok(None) };
+        if !self.dissolve.contains(space.0) {
+            return Ok(Some(pointer));
+        }
+        let copied = vlog::read_record(self.files.db_id, place, pointer, |record, _| {
+            self.values.append(&Record { ..record })
+        })?;
+        self.segments.charge(pointer, garbage)?;
+        Ok(Some(copied))
+    }
+
+    /// Ends and syncs what was copied (not the directory).
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.values.finish()
+    }
+
+    /// Adds what was copied to a merge's result.
+    pub(crate) fn into_delta(mut self, delta: Delta) -> Delta {
+        let copied = self.values.take();
+        let names: Vec<_> = copied.iter().map(SegmentRecord::name).collect();
+        let bytes: u64 = copied.iter().map(|segment| segment.len).sum();
+        let abandon = delta.abandon;
+        Delta {
+            abandon: Box::new(move |files| {
+                abandon(files);
+                names.into_iter().for_each(|name| files.abandon(name));
+            }),
+            bytes_written: delta.bytes_written + bytes,
+            copied,
+            ..delta
+        }
+    }
+}
