@@ -29,7 +29,7 @@ pub(crate) fn keep(hash: u64, hash_bytes: u8) -> u64 {
 /// Low bits of a hash that are not stored.
 #[inline]
 pub(crate) fn unit_bits(hash_bytes: u8) -> u32 {
-    assert!(5 <= hash_bytes && hash_bytes <= 8, "5 to 8 bytes of the hash are kept");
+    assert!((5..=8).contains(&hash_bytes), "5 to 8 bytes of the hash are kept");
     64 - 8 * u32::from(hash_bytes)
 }
 

@@ -132,12 +132,16 @@ impl<'a> Page<'a> {
     #[inline]
     fn distance(&self, index: usize) -> u64 {
         let len = self.shape.fingerprint_len(self.header.wide);
-        let at = PAGE_HEADER_LEN + index * len;
-        let bytes = self.bytes.get(at..at + len).unwrap_or(&[]);
-        bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        let bytes = self.bytes.get(PAGE_HEADER_LEN + index * len..).unwrap_or(&[]);
+        if !self.header.wide {
+            return bytes.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
+        }
+        let bytes = bytes.iter().take(len);
+        bytes.rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 
     /// The kept hash of entry `index`.
+    #[inline]
     pub(crate) fn hash(&self, index: usize) -> u64 {
         let distance = self.distance(index) << unit_bits(self.shape.hash_bytes);
         self.header.base.wrapping_add(distance)

@@ -7,30 +7,41 @@
 #[cfg(test)]
 mod tests;
 
-/// Fingerprints judged at once: one cache line.
+use crate::format::PAGE_HEADER_LEN;
+
+/// Fingerprints judged at once: those of one cache line.
 const BLOCK: usize = 16;
+/// Fingerprints on the line of the page's header: the first block.
+const FIRST: usize = 10;
+const _: () = assert!(PAGE_HEADER_LEN + FIRST * 4 == BLOCK * 4, "blocks are cache lines");
 
 /// The index of the first of the ascending `column` of 32-bit numbers that is not below `target`;
 /// their count if all are. `guess` may be anything: it only decides where the search starts.
 #[inline]
 pub(crate) fn lower_bound(column: &[u8], target: u32, guess: usize) -> usize {
     let (numbers, _) = column.as_chunks::<4>();
-    let mut block = guess.min(numbers.len().saturating_sub(1)) / BLOCK;
+    let mut start = block_of(guess.min(numbers.len().saturating_sub(1)));
     let mut from_below = false;
     loop {
-        let start = block * BLOCK;
-        let part = numbers.get(start..).unwrap_or(&[]);
-        let part = part.get(..BLOCK).unwrap_or(part);
+        let rest = numbers.get(start..).unwrap_or(&[]);
+        let len = if start == 0 { FIRST } else { BLOCK };
+        let part = rest.get(..len).unwrap_or(rest);
         let below = count_below(part, target);
         if below == part.len() && start + below < numbers.len() {
-            block += 1;
+            start += below;
             from_below = true;
-        } else if below == 0 && block > 0 && !from_below {
-            block -= 1;
+        } else if below == 0 && start > 0 && !from_below {
+            start = block_of(start - 1);
         } else {
             return start + below;
         }
     }
+}
+
+/// Where the block of number `index` starts.
+#[inline]
+fn block_of(index: usize) -> usize {
+    ((index + BLOCK - FIRST) / BLOCK * BLOCK).saturating_sub(BLOCK - FIRST)
 }
 
 #[inline]

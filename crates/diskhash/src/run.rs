@@ -9,8 +9,8 @@ use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};
 use crate::format::{
-    FOOTER_LEN, PAGE_HEADER_LEN, Section, Shape, decode_footer, decode_header, decode_trailer,
-    require, verify_page,
+    FOOTER_LEN, NARROW_LEN, PAGE_HEADER_LEN, Section, Shape, decode_footer, decode_header,
+    decode_trailer, require, verify_page,
 };
 use crate::options::ReadMode;
 use crate::page::Page;
@@ -194,16 +194,18 @@ impl Run {
         }
     }
 
-    /// Asks for the lines of a page that a look-up will need. Loads whose results nothing waits
+    /// Asks for the lines of a page that a look-up will need: the header's, and three about where
+    /// the fingerprint stands if the page is filled as most are. Loads whose results nothing waits
     /// for: those of several files are under way together.
     #[inline]
     pub(crate) fn touch(&self, place: Place) {
+        const LINE_LEN: usize = 64;
         let Some(page) = self.mapped(place.page) else { return };
-        let capacity = self.shape.capacity(false);
-        let about = scale(place.within, capacity * 17 / 20);
-        let fingerprint = PAGE_HEADER_LEN + about * self.shape.fingerprint_len(false);
-        std::hint::black_box(page.first().copied());
-        std::hint::black_box(page.get(fingerprint).copied());
+        let about = scale(place.within, self.shape.capacity(false) * 17 / 20);
+        let at = PAGE_HEADER_LEN + about * NARROW_LEN;
+        for at in [0, at.saturating_sub(LINE_LEN), at, at + LINE_LEN] {
+            std::hint::black_box(page.get(at).copied());
+        }
     }
 
     #[inline]
