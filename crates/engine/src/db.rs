@@ -4,9 +4,11 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vfs::{Env, Fs, StdFs};
 
+use crate::atomic::TimeToLive;
 use crate::batch::Batch;
 use crate::check::{self, CheckReport};
 use crate::checkpoint;
@@ -25,6 +27,7 @@ use crate::recover;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::stats::{self, Stats};
+use crate::txn::{self, Transaction};
 use crate::write;
 
 /// Log segments behind the recovered memtables at which an open flushes them: a chain of crashes
@@ -33,8 +36,8 @@ const REPLAY_SEGMENTS_MAX: usize = 8;
 
 /// An open database. Cheap to clone; all clones are one database.
 ///
-/// Dropping the last handle (`Db`, [`Keyspace`], [`Snapshot`]) closes it; [`Db::close`] also says
-/// whether that went well.
+/// Dropping the last handle (`Db`, [`Keyspace`], [`Snapshot`], [`Transaction`]) closes it;
+/// [`Db::close`] also says whether that went well.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().expect("a temporary directory");
@@ -192,6 +195,91 @@ impl Db {
     /// The state of this moment, to read from for as long as one likes.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.shared.clone(), self.state().pin())
+    }
+
+    /// Begins a transaction on the state of this moment.
+    pub fn transaction(&self) -> Transaction {
+        Transaction::begin(&self.shared)
+    }
+
+    /// Runs a transaction and commits it; after a `Conflict` again, so `run` should have no
+    /// effect but through its transaction. An error of `run` other than `Conflict` rolls back and
+    /// is returned. Those that lost take turns, so that they do not lose to each other for ever.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = dir.path().join("data");
+    /// # let db = engine::Db::open(&path, engine::Options::default())?;
+    /// let accounts = db.default_keyspace();
+    /// db.put(b"alice", [9])?;
+    /// let left = db.transact(|txn| {
+    ///     let of = |name: &[u8]| -> engine::Result<u8> {
+    ///         Ok(txn.get(accounts, name)?.map_or(0, |value| value[0]))
+    ///     };
+    ///     let (alice, bob) = (of(b"alice")?, of(b"bob")?);
+    ///     txn.put(accounts, b"alice", [alice - 4])?;
+    ///     txn.put(accounts, b"bob", [bob + 4])?;
+    ///     Ok(alice - 4)
+    /// })?;
+    /// assert_eq!((left, db.get(b"bob")?.as_deref()), (5, Some([4].as_slice())));
+    /// # Ok::<(), engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Conflict` after very many lost attempts; otherwise as [`Transaction::commit`].
+    pub fn transact<T>(&self, run: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
+        self.transact_with(WriteOptions::default(), run)
+    }
+
+    /// As [`Db::transact`], committing as [`Transaction::commit_with`] does.
+    ///
+    /// # Errors
+    /// As [`Db::transact`].
+    pub fn transact_with<T>(
+        &self,
+        options: WriteOptions,
+        run: impl FnMut(&mut Transaction) -> Result<T>,
+    ) -> Result<T> {
+        txn::transact(&self.shared, &options, run)
+    }
+
+    /// [`Keyspace::compare_and_swap`] in the default keyspace.
+    pub fn compare_and_swap(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        self.default.compare_and_swap(key, expected, new)
+    }
+
+    /// [`Keyspace::fetch_update`] in the default keyspace.
+    pub fn fetch_update(
+        &self,
+        key: impl AsRef<[u8]>,
+        update: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>,
+    ) -> Result<Option<Value>> {
+        self.default.fetch_update(key, update)
+    }
+
+    /// [`Keyspace::delete_and_get`] in the default keyspace.
+    pub fn delete_and_get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.default.delete_and_get(key)
+    }
+
+    /// [`Keyspace::expire`] in the default keyspace.
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool> {
+        self.default.expire(key, ttl)
+    }
+
+    /// [`Keyspace::persist`] in the default keyspace.
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.default.persist(key)
+    }
+
+    /// [`Keyspace::ttl`] in the default keyspace.
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<TimeToLive>> {
+        self.default.ttl(key)
     }
 
     /// Returns when everything acknowledged before is on stable storage, but for batches that

@@ -39,7 +39,17 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Arc<vfs::Error>>,
+    conflict: Option<Arc<Conflict>>,
 }
+
+/// What a transaction lost over.
+struct Conflict {
+    keyspace: Arc<str>,
+    key: Box<[u8]>,
+}
+
+/// Key bytes that a message shows.
+const SHOWN_LEN_MAX: usize = 64;
 
 impl Error {
     /// What to do about it.
@@ -55,8 +65,39 @@ impl Error {
         }
     }
 
+    /// Over which keyspace and key a transaction lost, if it lost over one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().expect("a temporary directory");
+    /// # let path = dir.path().join("data");
+    /// # let db = engine::Db::open(&path, engine::Options::default())?;
+    /// let mut txn = db.transaction();
+    /// txn.get(db.default_keyspace(), b"seats")?;
+    /// db.put(b"seats", b"0")?;
+    /// txn.put(db.default_keyspace(), b"booked", b"me")?;
+    /// let error = txn.commit().expect_err("what it read has changed");
+    /// assert_eq!(error.conflict(), Some(("default", b"seats".as_slice())));
+    /// # Ok::<(), engine::Error>(())
+    /// ```
+    pub fn conflict(&self) -> Option<(&str, &[u8])> {
+        let conflict = self.conflict.as_deref()?;
+        Some((&conflict.keyspace, &conflict.key))
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), source: None }
+        Error { kind, message: message.into(), source: None, conflict: None }
+    }
+
+    /// A transaction lost: the key that it read `what`, say "was written".
+    pub(crate) fn lost_over(keyspace: &Arc<str>, key: &[u8], what: &str) -> Error {
+        let shown = key.get(..SHOWN_LEN_MAX).unwrap_or(key);
+        let more = if shown.len() < key.len() { "..." } else { "" };
+        let shown = shown.escape_ascii();
+        let message =
+            format!("transaction conflict: key \"{shown}\"{more} of keyspace {keyspace:?} {what}");
+        let conflict = Conflict { keyspace: keyspace.clone(), key: key.into() };
+        let conflict = Some(Arc::new(conflict));
+        Error { conflict, ..Error::new(ErrorKind::Conflict, message) }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Error {
@@ -73,7 +114,7 @@ impl Error {
             ErrorKind::ReadOnly => self.message.clone(),
             _ => format!("read-only since an earlier failure: {}", self.message),
         };
-        Error { kind: ErrorKind::ReadOnly, message, source: self.source.clone() }
+        Error { source: self.source.clone(), ..Error::new(ErrorKind::ReadOnly, message) }
     }
 
     /// The same error where nobody knows what reached the disk: what `NoSpace` and `Invalid`
@@ -99,11 +140,11 @@ impl Error {
     /// A file that the MANIFEST names must be there: its absence is damage.
     pub(crate) fn named_file(error: vfs::Error) -> Error {
         match &error {
-            vfs::Error::NotFound { path } => Error {
-                kind: ErrorKind::Corrupt,
-                message: format!("{} is named by the MANIFEST and missing", path.display()),
-                source: Some(Arc::new(error)),
-            },
+            vfs::Error::NotFound { path } => {
+                let message = format!("{} is named by the MANIFEST and missing", path.display());
+                let source = Some(Arc::new(error));
+                Error { source, ..Error::new(ErrorKind::Corrupt, message) }
+            }
             _ => error.into(),
         }
     }
@@ -124,7 +165,7 @@ impl From<vfs::Error> for Error {
             Some(reason) => format!("{error}: {reason}"),
             None => error.to_string(),
         };
-        Error { kind, message, source: Some(Arc::new(error)) }
+        Error { source: Some(Arc::new(error)), ..Error::new(kind, message) }
     }
 }
 

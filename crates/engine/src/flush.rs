@@ -246,6 +246,7 @@ fn install(
     // From here on nobody but the MANIFEST knows whether the files count.
     output.keep(state);
     state.commit_changes(&mut manifest, changes)?;
+    state.history.lock().flushed(generation, state.files.options.txn_history_bytes);
     state.swap_view(|view| {
         let mut next = next_view(view, generation, &indexes, added, flushed_seq);
         unlisted.remove_from(&mut next.segments, &state.files);

@@ -52,11 +52,11 @@ pub(crate) fn new_range<K: AsRef<[u8]>>(
 ) -> Range {
     let lower = range.start_bound().map(AsRef::as_ref);
     let upper = range.end_bound().map(AsRef::as_ref);
-    Range::new(state, pin, keyspace, lower, upper)
+    Range::new(state, pin, keyspace, lower, upper, None)
 }
 
 pub(crate) fn new_prefix(state: &Arc<State>, pin: Arc<Pin>, keyspace: u32, prefix: &[u8]) -> Range {
     let end = range::prefix_end(prefix);
     let upper = end.as_ref().map(Vec::as_slice);
-    Range::new(state, pin, keyspace, Bound::Included(prefix), upper)
+    Range::new(state, pin, keyspace, Bound::Included(prefix), upper, None)
 }

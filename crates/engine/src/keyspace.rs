@@ -12,7 +12,7 @@ use crate::options::{IndexKind, WriteOptions};
 use crate::range::Range;
 use crate::read::{self, Value};
 use crate::record::RecordKind;
-use crate::write::{self, Op};
+use crate::write::{self, Expiry, Op};
 
 /// A namespace of keys with an index of its own. Cheap to clone.
 #[derive(Clone)]
@@ -56,12 +56,9 @@ impl Keyspace {
         options: WriteOptions,
     ) -> Result<()> {
         let (key, value) = (key.as_ref(), value.as_ref());
-        let (kind, ttl) = (RecordKind::Put, options.ttl);
-        write::write(
-            &self.shared.state,
-            &[Op { keyspace: self.id, kind, ttl, key, value }],
-            &options,
-        )
+        let (kind, expiry) = (RecordKind::Put, Expiry::of_ttl(options.ttl));
+        let op = Op { keyspace: self.id, kind, expiry, key, value };
+        write::write(&self.shared.state, &[op], &options)
     }
 
     /// The value of a key.
@@ -85,7 +82,7 @@ impl Keyspace {
     /// As [`Keyspace::delete`], with options for this write.
     pub fn delete_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<()> {
         let (kind, key) = (RecordKind::Delete, key.as_ref());
-        let op = Op { keyspace: self.id, kind, ttl: None, key, value: &[] };
+        let op = Op { keyspace: self.id, kind, expiry: Expiry::Never, key, value: &[] };
         write::write(&self.shared.state, &[op], &options)
     }
 

@@ -31,6 +31,8 @@ mod pins;
 mod reap;
 mod victims;
 mod collecting;
+mod history;
+mod turns;
 mod state;
 mod seal;
 mod flush;
@@ -38,6 +40,7 @@ mod checkpoint;
 mod merge;
 mod collect;
 mod read;
+mod reads;
 mod range;
 mod write;
 mod keyspaces;
@@ -49,8 +52,11 @@ mod stats;
 mod handle;
 mod keyspace;
 mod snapshot;
+mod atomic;
+mod txn;
 mod db;
 
+pub use crate::atomic::TimeToLive;
 pub use crate::batch::Batch;
 pub use crate::check::CheckReport;
 pub use crate::db::Db;
@@ -65,6 +71,7 @@ pub use crate::read::Value;
 pub use crate::recover::RecoveryReport;
 pub use crate::snapshot::Snapshot;
 pub use crate::stats::{KeyspaceStats, Stats};
+pub use crate::txn::Transaction;
 
 /// The README's example, run as a test.
 #[cfg(doctest)]

@@ -70,6 +70,7 @@ pub struct Options {
     pub(crate) append_mode: AppendMode,
     pub(crate) read_mode: ReadMode,
     pub(crate) pinned_bytes_max: u64,
+    pub(crate) txn_history_bytes: u64,
 }
 
 impl Default for Options {
@@ -98,6 +99,7 @@ impl Default for Options {
             append_mode: AppendMode::Auto,
             read_mode: ReadMode::Mapped,
             pinned_bytes_max: 1 << 30,
+            txn_history_bytes: 256 << 20,
         }
     }
 }
@@ -250,6 +252,14 @@ impl Options {
     /// expires. Default 1 GiB.
     pub fn pinned_bytes_max(mut self, bytes: u64) -> Options {
         self.pinned_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of flushed memtables that are kept to judge open transactions by; beyond, the oldest
+    /// transaction that has something to write gets `Conflict`. Default 256 MiB; with 0 every
+    /// transaction does that was open during a flush of newer writes.
+    pub fn txn_history_bytes(mut self, bytes: u64) -> Options {
+        self.txn_history_bytes = bytes;
         self
     }
 

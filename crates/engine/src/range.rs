@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
-use memtable::Kind;
+use memtable::{Kind, Memtable};
 use sstable::{Cursor, Entry, Merge};
 use vfs::Bytes;
 
@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::index::BoxCursor;
 use crate::pins::Pin;
 use crate::read::{self, Value};
+use crate::reads::Watch;
 use crate::state::State;
 use crate::view::View;
 
@@ -119,11 +120,20 @@ struct Open {
     pin: Arc<Pin>,
     view: Arc<View>,
     keyspace: u32,
+    inside: Option<Inside>,
     /// What is left.
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
     front: Option<Merge<BoxCursor>>,
     back: Option<Merge<BoxCursor>>,
+}
+
+/// What an iterator inside a transaction has besides.
+pub(crate) struct Inside {
+    /// The transaction's own writes up to a number of them: newer than everything else.
+    pub(crate) own: Option<(Arc<Memtable>, u64)>,
+    /// Takes note of what is shown.
+    pub(crate) watch: Watch,
 }
 
 impl Range {
@@ -133,6 +143,7 @@ impl Range {
         keyspace: u32,
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
+        inside: Option<Inside>,
     ) -> Range {
         let open = || {
             state.check_open()?;
@@ -140,7 +151,7 @@ impl Range {
             read::find_keyspace(&view, keyspace)?;
             let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
             let (state, front, back) = (state.clone(), None, None);
-            Ok(Open { state, pin, view, keyspace, lower, upper, front, back })
+            Ok(Open { state, pin, view, keyspace, inside, lower, upper, front, back })
         };
         let inner = match open() {
             Ok(open) => Inner::Open(Box::new(open)),
@@ -155,7 +166,9 @@ impl Range {
 
     fn step(&mut self, forward: bool) -> Option<Result<(Key, Value)>> {
         if let Inner::Open(open) = &mut self.inner {
-            match open.step(forward) {
+            let stepped = open.step(forward);
+            open.take_note(&stepped, forward);
+            match stepped {
                 Ok(Some(item)) => return Some(Ok(item)),
                 Ok(None) => self.inner = Inner::Ended,
                 Err(error) => self.inner = Inner::Failed(error),
@@ -191,6 +204,16 @@ impl DoubleEndedIterator for Range {
 impl std::iter::FusedIterator for Range {}
 
 impl Open {
+    /// Tells the transaction, if it is in one, what it is about to show.
+    fn take_note(&self, stepped: &Result<Option<(Key, Value)>>, forward: bool) {
+        if let Some(Inside { watch, .. }) = &self.inside {
+            match stepped {
+                Ok(Some((key, _))) => watch.shown(key, forward),
+                Ok(None) | Err(_) => watch.ended(),
+            }
+        }
+    }
+
     fn step(&mut self, forward: bool) -> Result<Option<(Key, Value)>> {
         self.state.check_open()?;
         self.pin.check()?;
@@ -208,6 +231,11 @@ impl Open {
             };
             if !inside {
                 return Ok(None);
+            }
+            if entry.expiry != 0
+                && let Some(inside) = &self.inside
+            {
+                inside.watch.met(entry.key, entry.expiry);
             }
             let expired = entry.expiry != 0 && is_expired(entry.expiry, self.state.now_ms());
             if entry.value == sstable::Value::Tombstone || expired {
@@ -240,7 +268,8 @@ impl Open {
             }
             return Ok(());
         }
-        let mut cursor = Merge::new(sources(&self.view, self.keyspace, self.pin.seq)?);
+        let own = self.inside.as_ref().and_then(|inside| inside.own.as_ref());
+        let mut cursor = Merge::new(sources(&self.view, self.keyspace, self.pin.seq, own)?);
         let bound = if forward { &self.lower } else { &self.upper };
         match (bound, forward) {
             (Bound::Unbounded, true) => cursor.seek_first()?,
@@ -260,9 +289,17 @@ impl Open {
 }
 
 /// Everything that may hold entries of a keyspace, newest first.
-fn sources(view: &View, keyspace: u32, seq: u64) -> Result<Vec<BoxCursor>> {
+fn sources(
+    view: &View,
+    keyspace: u32,
+    seq: u64,
+    own: Option<&(Arc<Memtable>, u64)>,
+) -> Result<Vec<BoxCursor>> {
     let keyspace = read::find_keyspace(view, keyspace)?;
     let mut sources: Vec<BoxCursor> = Vec::new();
+    if let Some((table, count)) = own {
+        sources.push(Box::new(MemtableCursor(table.cursor(*count))));
+    }
     for memtable in keyspace.memtables.iter().filter(|table| !table.is_empty()) {
         sources.push(Box::new(MemtableCursor(memtable.cursor(seq))));
     }

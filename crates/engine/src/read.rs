@@ -105,14 +105,28 @@ pub(crate) fn get_at(
     keyspace: u32,
     key: &[u8],
 ) -> Result<Option<Value>> {
-    let Some(newest) = lookup(state, view, seq, keyspace, key)? else { return Ok(None) };
+    Ok(get_with_expiry(state, view, seq, keyspace, key)?.0)
+}
+
+/// As [`get_at`], and when the newest version expires or did, in milliseconds since 1970; 0 for
+/// never, also if there is none.
+pub(crate) fn get_with_expiry(
+    state: &State,
+    view: &View,
+    seq: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<(Option<Value>, u64)> {
+    let Some((newest, expiry)) = lookup(state, view, seq, keyspace, key)? else {
+        return Ok((None, 0));
+    };
     let bytes = match newest {
         Newest::Value(bytes) => bytes,
         Newest::Logged(pointer) => logged_value(state, view, pointer, keyspace, key)?,
         Newest::Pointer(pointer) => view.values(state.files.db_id, keyspace).value(pointer, key)?,
-        Newest::Deleted => return Ok(None),
+        Newest::Deleted => return Ok((None, expiry)),
     };
-    Ok(Some(Value(bytes)))
+    Ok((Some(Value(bytes)), expiry))
 }
 
 /// A value that only the log has, behind a memtable.
@@ -152,17 +166,29 @@ pub(crate) fn contains_at(
     keyspace: u32,
     key: &[u8],
 ) -> Result<bool> {
-    let newest = lookup(state, view, seq, keyspace, key)?;
-    Ok(newest.is_some_and(|newest| !matches!(newest, Newest::Deleted)))
+    Ok(contains_with_expiry(state, view, seq, keyspace, key)?.0)
 }
 
+/// As [`contains_at`], and when the newest version expires or did, as [`get_with_expiry`].
+pub(crate) fn contains_with_expiry(
+    state: &State,
+    view: &View,
+    seq: u64,
+    keyspace: u32,
+    key: &[u8],
+) -> Result<(bool, u64)> {
+    let newest = lookup(state, view, seq, keyspace, key)?;
+    Ok(newest.map_or((false, 0), |(newest, expiry)| (!matches!(newest, Newest::Deleted), expiry)))
+}
+
+/// The newest version as it is to be served, and its expiry.
 fn lookup(
     state: &State,
     view: &View,
     seq: u64,
     keyspace: u32,
     key: &[u8],
-) -> Result<Option<Newest>> {
+) -> Result<Option<(Newest, u64)>> {
     check_key(key)?;
     let keyspace = find_keyspace(view, keyspace)?;
     for memtable in &keyspace.memtables {
@@ -175,7 +201,7 @@ fn lookup(
             (newest, entry.expiry)
         });
         if let Some((newest, expiry)) = found {
-            return Ok(Some(unless_expired(state, newest, expiry)));
+            return Ok(Some((unless_expired(state, newest, expiry), expiry)));
         }
     }
     let values = view.values(state.files.db_id, keyspace.id);
@@ -185,7 +211,7 @@ fn lookup(
         FoundValue::Pointer(bits) => Newest::Pointer(ValuePtr::from_bits(bits)),
         FoundValue::Tombstone => Newest::Deleted,
     };
-    Ok(Some(unless_expired(state, newest, found.expiry)))
+    Ok(Some((unless_expired(state, newest, found.expiry), found.expiry)))
 }
 
 fn unless_expired(state: &State, newest: Newest, expiry: u64) -> Newest {

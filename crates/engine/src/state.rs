@@ -15,11 +15,13 @@ use crate::catalog::Change;
 use crate::collecting::Collecting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
+use crate::history::History;
 use crate::index::{Delta, Installed};
 use crate::manifest::Manifest;
 use crate::pins::{Pin, Pins};
 use crate::reap::{self, Unlisted};
 use crate::record::ValuePtr;
+use crate::turns::Turns;
 use crate::view::{KeyspaceView, View};
 
 /// What the writers share.
@@ -55,6 +57,7 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) stalls: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
 }
 
 /// The state of an open database.
@@ -97,6 +100,10 @@ pub(crate) struct State {
     failure: Mutex<Option<Error>>,
     /// Leaf. Who holds which memory.
     pub(crate) pins: Mutex<Pins>,
+    /// Leaf. What open transactions need to know of flushed generations.
+    pub(crate) history: Mutex<History>,
+    /// 0. Held by a loser of optimistic attempts while it tries again.
+    pub(crate) turns: Turns,
 }
 
 /// The background jobs.
@@ -137,6 +144,8 @@ impl State {
             view: RwLock::new(Arc::new(view)),
             failure: Mutex::new(None),
             pins: Mutex::new(Pins::default()),
+            history: Mutex::new(History::default()),
+            turns: Turns::default(),
             jobs: OnceLock::new(),
             files,
             log,
@@ -166,18 +175,24 @@ impl State {
         self.visible.fetch_max(seq, Ordering::AcqRel);
     }
 
-    /// Pins the newest state: the view is still the newest one after the seq was read.
-    pub(crate) fn pin(&self) -> Arc<Pin> {
+    /// The newest state: the view is still the newest one after the seq was read.
+    pub(crate) fn newest(&self) -> (Arc<View>, u64) {
         loop {
             let view = self.view();
             let seq = self.visible();
             if Arc::ptr_eq(&view, &self.view.read()) {
                 assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
-                let pin = Arc::new(Pin::new(seq, view));
-                self.pins.lock().add(&pin);
-                return pin;
+                return (view, seq);
             }
         }
+    }
+
+    /// Pins the newest state.
+    pub(crate) fn pin(&self) -> Arc<Pin> {
+        let (view, seq) = self.newest();
+        let pin = Arc::new(Pin::new(seq, view));
+        self.pins.lock().add(&pin);
+        pin
     }
 
     pub(crate) fn is_pressed(&self) -> bool {
@@ -224,7 +239,7 @@ impl State {
     pub(crate) fn judge(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::NoSpace | ErrorKind::Invalid if !self.log.poisoned() => error,
-            ErrorKind::Closed | ErrorKind::NotFound => error,
+            ErrorKind::Closed | ErrorKind::NotFound | ErrorKind::Conflict => error,
             _ => self.fail_with(error),
         }
     }

@@ -54,6 +54,12 @@ pub struct Stats {
     pub merges: u64,
     /// How often a writer waited for a flush or merge.
     pub stalls: u64,
+    /// Open transactions.
+    pub open_transactions: u64,
+    /// Bytes of flushed memtables kept to judge them by; part of `pinned_bytes`.
+    pub txn_history_bytes: u64,
+    /// How often a transaction or an atomic call lost and had to try again.
+    pub conflicts: u64,
     /// Superseded files that somebody still reads.
     pub retired_files: u64,
     /// Why the database is read-only, if it is.
@@ -110,6 +116,10 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
     };
     let counters = &state.counters;
     let values = view.segments.files().chain(view.segments.moved());
+    let (open_transactions, txn_history_bytes) = {
+        let history = state.history.lock();
+        (history.open_count() as u64, history.bytes())
+    };
     Stats {
         keyspaces,
         memtable_bytes: view.active.bytes() + view.sealed.iter().map(|g| g.bytes()).sum::<u64>(),
@@ -133,6 +143,9 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         flushes: counter(&counters.flushes),
         merges: counter(&counters.merges),
         stalls: counter(&counters.stalls),
+        open_transactions,
+        txn_history_bytes,
+        conflicts: counter(&counters.conflicts),
         retired_files: state.files.retired_count() as u64,
         failure: state.failure().map(|error| error.to_string()),
         recovery: recovery.clone(),

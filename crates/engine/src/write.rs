@@ -16,7 +16,7 @@ use memtable::{Entry, Kind, Memtable};
 use parking_lot::MutexGuard;
 use wal::Staged;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, BatchEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush;
 use crate::merge;
@@ -30,19 +30,35 @@ use crate::state::{Commit, State};
 /// and the headers of segment and frame come before.
 const LAST_RECORD_MAX: usize = (1 << 30) - 4096;
 
+/// When an entry vanishes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expiry {
+    Never,
+    /// So long after the write.
+    After(Duration),
+    /// In milliseconds since 1970, not 0.
+    At(u64),
+}
+
+impl Expiry {
+    pub(crate) fn of_ttl(ttl: Option<Duration>) -> Expiry {
+        ttl.map_or(Expiry::Never, Expiry::After)
+    }
+}
+
 /// One write of a batch.
 #[derive(Clone, Copy)]
 pub(crate) struct Op<'a> {
     pub(crate) keyspace: u32,
     pub(crate) kind: RecordKind,
-    pub(crate) ttl: Option<Duration>,
+    pub(crate) expiry: Expiry,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
 }
 
 impl Op<'_> {
     fn encoded_len(&self) -> usize {
-        record::encoded_len(self.key.len(), self.value.len(), self.ttl.is_some())
+        record::encoded_len(self.key.len(), self.value.len(), self.expiry != Expiry::Never)
     }
 }
 
@@ -54,28 +70,42 @@ pub(crate) fn write_batch(state: &State, batch: &Batch, options: &WriteOptions) 
     if let Some(name) = &batch.foreign {
         return Err(Error::invalid(format!("keyspace {name:?} belongs to another database")));
     }
-    let op = |entry: &crate::batch::BatchEntry| Op {
-        keyspace: entry.keyspace,
-        kind: entry.kind,
-        ttl: entry.ttl.or(options.ttl).filter(|_| entry.kind == RecordKind::Put),
-        key: batch.key(entry),
-        value: batch.value(entry),
-    };
     let mut ops = Vec::with_capacity(batch.entries.len());
-    ops.extend(batch.entries.iter().map(op));
+    ops.extend(batch.entries.iter().map(|entry| op_of(batch, entry, options)));
     write(state, &ops, options)
+}
+
+/// A batch's entry as an operation.
+pub(crate) fn op_of<'a>(batch: &'a Batch, entry: &BatchEntry, options: &WriteOptions) -> Op<'a> {
+    let ttl = entry.ttl.or(options.ttl).filter(|_| entry.kind == RecordKind::Put);
+    let BatchEntry { keyspace, kind, .. } = *entry;
+    let (key, value) = (batch.key(entry), batch.value(entry));
+    Op { keyspace, kind, expiry: Expiry::of_ttl(ttl), key, value }
 }
 
 /// Writes some operations together or not at all.
 pub(crate) fn write(state: &State, ops: &[Op<'_>], options: &WriteOptions) -> Result<()> {
+    write_if(state, ops, options, &|| Ok(()))
+}
+
+/// As [`write`], if `admit` agrees. It is asked under the commit lock, in one step with the
+/// batch's place in the order: until the batch is in the memtables nothing else is written.
+pub(crate) fn write_if(
+    state: &State,
+    ops: &[Op<'_>],
+    options: &WriteOptions,
+    admit: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     state.check_writable()?;
     options.validate()?;
     let len = check(ops)?;
     if ops.is_empty() {
         return if options.durable { sync(state) } else { Ok(()) };
     }
-    let now_ms = if ops.iter().any(|op| op.ttl.is_some()) { state.now_ms() } else { 0 };
-    let staged = stage(state, ops, len, now_ms, options).map_err(|error| state.judge(error))?;
+    let timed = ops.iter().any(|op| matches!(op.expiry, Expiry::After(_)));
+    let now_ms = if timed { state.now_ms() } else { 0 };
+    let staged = stage(state, ops, len, now_ms, options, admit)
+        .map_err(|error| after_loss(state, state.judge(error)))?;
     if let Some(frame) = &staged.frame {
         let durable = options.durable;
         state.log.commit(frame, durable).map_err(|error| state.judge(error.into()))?;
@@ -87,6 +117,32 @@ pub(crate) fn write(state: &State, ops: &[Op<'_>], options: &WriteOptions) -> Re
 /// Returns when everything that is logged is on stable storage.
 pub(crate) fn sync(state: &State) -> Result<()> {
     state.log.sync().map_err(|error| state.judge(error.into()))
+}
+
+/// Lets an optimistic writer that lost see, when it tries again, what it lost to: the winner may
+/// still be waiting for its sync. Any other error passes. The caller holds no lock.
+pub(crate) fn after_loss(state: &State, error: Error) -> Error {
+    if error.kind() == ErrorKind::Conflict {
+        state.counters.conflicts.fetch_add(1, Ordering::Relaxed);
+        // A failure here is in the next attempt's way, which reports it.
+        drop(publish_all(state));
+    }
+    error
+}
+
+/// Returns when everything that has a seq is in the log's files and visible.
+fn publish_all(state: &State) -> Result<()> {
+    let (seq, frame) = {
+        let commit = state.commit.lock();
+        (commit.last_seq, commit.last_staged)
+    };
+    if state.visible() < seq {
+        if let Some(frame) = &frame {
+            state.log.commit(frame, false).map_err(|error| state.judge(error.into()))?;
+        }
+        state.publish(seq);
+    }
+    Ok(())
 }
 
 /// Checks every limit; returns the bytes of all records.
@@ -122,9 +178,11 @@ fn stage(
     len: usize,
     now_ms: u64,
     options: &WriteOptions,
+    admit: &dyn Fn() -> Result<()>,
 ) -> Result<Placed> {
     let mut commit = commit_with_room(state, ops)?;
     let _guard = state.guard("write");
+    admit()?;
     let seq = commit.last_seq + 1;
     if seq > record::SEQ_MAX {
         return Err(Error::invalid("the database has used up its sequence numbers"));
@@ -149,7 +207,11 @@ fn stage(
 
 /// The absolute expiry of an entry, in milliseconds since 1970; 0 for never.
 fn expiry_of(op: &Op<'_>, now_ms: u64) -> u64 {
-    let Some(ttl) = op.ttl else { return 0 };
+    let ttl = match op.expiry {
+        Expiry::Never => return 0,
+        Expiry::At(expiry) => return expiry,
+        Expiry::After(ttl) => ttl,
+    };
     let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     now_ms.saturating_add(ttl_ms).max(1)
 }

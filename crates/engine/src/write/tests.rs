@@ -2,7 +2,7 @@ use super::*;
 use crate::options::KEY_LEN_MAX;
 
 fn put<'a>(key: &'a [u8], value: &'a [u8]) -> Op<'a> {
-    Op { keyspace: 0, kind: RecordKind::Put, ttl: None, key, value }
+    Op { keyspace: 0, kind: RecordKind::Put, expiry: Expiry::Never, key, value }
 }
 
 /// One buffer of zeros stands for many values: nobody touches it, so it takes no memory.
@@ -42,7 +42,7 @@ fn row_065_the_longest_key_with_the_longest_value_fits_a_batch_of_one() {
     let (key, value) = zeros.split_at(KEY_LEN_MAX);
     assert!(value.len() < VALUE_LEN_MAX);
     let value = zeros.get(..VALUE_LEN_MAX).expect("one shorter");
-    let op = Op { ttl: Some(Duration::MAX), ..put(key, value) };
+    let op = Op { expiry: Expiry::After(Duration::MAX), ..put(key, value) };
     assert_eq!(check(&[op]).expect("it fits"), op.encoded_len());
     assert!(op.encoded_len() <= BATCH_LEN_MAX);
     assert!(u64::try_from(op.encoded_len()).expect("small") <= u64::from(u32::MAX));
@@ -54,7 +54,7 @@ fn row_065_the_longest_key_with_the_longest_value_fits_a_batch_of_one() {
 
 #[test]
 fn an_expiry_is_rounded_up_and_never_overflows() {
-    let at = |ttl, now_ms| expiry_of(&Op { ttl: Some(ttl), ..put(b"k", b"v") }, now_ms);
+    let at = |ttl, now_ms| expiry_of(&Op { expiry: Expiry::After(ttl), ..put(b"k", b"v") }, now_ms);
     assert_eq!(expiry_of(&put(b"k", b"v"), 5), 0);
     assert_eq!(at(Duration::from_nanos(1), 5), 6);
     assert_eq!(at(Duration::from_millis(3), 5), 8);
@@ -62,4 +62,5 @@ fn an_expiry_is_rounded_up_and_never_overflows() {
     assert_eq!(at(Duration::ZERO, 0), 1, "0 would mean never");
     assert_eq!(at(Duration::MAX, 5), u64::MAX);
     assert_eq!(at(Duration::from_secs(1), u64::MAX), u64::MAX);
+    assert_eq!(expiry_of(&Op { expiry: Expiry::At(7), ..put(b"k", b"v") }, 9), 7, "as it is");
 }

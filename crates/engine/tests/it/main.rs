@@ -17,3 +17,6 @@ mod threads;
 mod closing;
 mod checkpoints;
 mod collect;
+mod txn;
+mod serial;
+mod atomic;
