@@ -9,7 +9,8 @@ use vfs::{Clock, Random};
 
 use crate::world::{TestResult, World, assert_sound, key, kind_of, tiny, value};
 
-fn kinds() -> Vec<KeyspaceOptions> {
+/// Every kind of keyspace.
+pub(crate) fn kinds() -> Vec<KeyspaceOptions> {
     vec![KeyspaceOptions::btree()]
 }
 
@@ -348,7 +349,7 @@ fn concurrent_updates_are_never_lost_however_the_log_is_synced() -> TestResult {
                                 // One of them puts the token back, one of them takes it.
                                 if round % THREADS == worker {
                                     let put = keyspace.compare_and_swap(b"token", None, Some(b""));
-                                    drop(put.expect("a healthy disk"));
+                                    put.expect("a healthy disk");
                                 }
                                 if keyspace.delete_and_get(b"token").expect("fine").is_some() {
                                     taken.fetch_add(1, Ordering::Relaxed);

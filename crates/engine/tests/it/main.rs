@@ -17,6 +17,6 @@ mod threads;
 mod closing;
 mod checkpoints;
 mod collect;
+mod atomic;
 mod txn;
 mod serial;
-mod atomic;

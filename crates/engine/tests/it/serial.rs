@@ -116,7 +116,7 @@ impl Store for Real {
         let space = self.space(index).clone();
         // Some values are long enough to live in the value log.
         let mut bytes = value.to_le_bytes().to_vec();
-        bytes.resize(if value % 3 == 0 { 100 } else { 8 }, 0);
+        bytes.resize(if value.is_multiple_of(3) { 100 } else { 8 }, 0);
         self.txn.put(&space, key(index), bytes).expect("within limits");
     }
 

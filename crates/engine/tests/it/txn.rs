@@ -8,6 +8,7 @@ use engine::{Db, ErrorKind, Keyspace, KeyspaceOptions, Transaction, WriteOptions
 use vfs::Random;
 use vfs::sim::ImageKind;
 
+use crate::atomic::kinds;
 use crate::world::{Map, TestResult, World, assert_sound, key, kind_of, tiny, value};
 
 /// What happens to the files between two steps of a transaction.
@@ -33,7 +34,7 @@ impl Between {
 /// A fresh database with a keyspace of each kind, for every thing that may happen in between.
 fn each(test: impl Fn(&World, &Db, &Keyspace, &dyn Fn()) -> TestResult) -> TestResult {
     for between in BETWEEN {
-        for options in [KeyspaceOptions::btree()] {
+        for options in kinds() {
             let world = World::new(7);
             let db = world.open(&tiny())?;
             let keyspace = db.keyspace("of this kind", options)?;
