@@ -1,5 +1,8 @@
 //! An immutable hash-ordered file: open, find the page of a hash, look there.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -205,6 +205,35 @@ fn a_fold_is_cut_into_jobs_and_a_dropped_tombstone_brings_nothing_back() {
 }
 
 #[test]
+fn a_partition_that_took_a_run_in_hides_it_also_where_a_slot_was_replaced() {
+    let disk = SimDisk::new(1);
+    let table = open(&disk, &options()).unwrap();
+    apply(&table, mixed, &some(0..5000)).unwrap();
+    merge_all(&table, true, &mut Keys::default()).unwrap();
+    apply(&table, mixed, &some(0..5000)).unwrap();
+    let mut owner = Keys { replace: Some(2), ..Keys::default() };
+    let mut job = table.plan(false).unwrap();
+    while !job.step(&mut owner).unwrap() {}
+    let generation = table.commit(job.finish()).unwrap();
+    let mut hidden = 0;
+    for key in 0..5000 {
+        // Mark 9 stands for a slot that was replaced in the partition; the run still has mark 2.
+        let slots = slots_of(&generation, mixed(key)).unwrap();
+        let marks: Vec<u8> = slots.iter().map(|slot| slot[12]).collect();
+        assert!(marks == [9] || marks == [2, 2], "key {key}: {marks:?}");
+        hidden += u32::from(marks == [9]);
+    }
+    assert!((100..4900).contains(&hidden), "{hidden} of 5000 are folded");
+    let mut shown = 0;
+    let mut cursor = generation.cursor();
+    while let Some((_, slot)) = cursor.next().unwrap() {
+        assert!(slot[12] == 9 || slot[12] == 2);
+        shown += 1;
+    }
+    assert_eq!(shown, hidden + 2 * (5000 - hidden));
+}
+
+#[test]
 fn an_expired_slot_goes_with_a_rewrite_and_a_replaced_one_is_listed() {
     let disk = SimDisk::new(1);
     let table = open(&disk, &options()).unwrap();
