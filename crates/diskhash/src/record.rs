@@ -42,6 +42,8 @@ const FIELDS_LEN: usize = 72;
 const RUN_LEN: usize = 40;
 const PARTITION_LEN: usize = 48;
 const CRC_LEN: usize = 4;
+/// No id is above this: there is always room for more.
+pub(crate) const ID_MAX: u64 = u64::MAX >> 1;
 /// The longest record that is read into memory.
 pub(crate) const RECORD_LEN_MAX: u64 = 1 << 30;
 
@@ -132,7 +134,13 @@ pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
     reader.expect("id", &id.to_le_bytes())?;
     let seed = reader.u64("seed")?;
     let next_id = reader.u64("next_id")?;
+    if next_id <= id || next_id > ID_MAX {
+        return Err(reader.corrupt("next_id", id, next_id));
+    }
     let applied = reader.u64("applied")?;
+    if applied > ID_MAX {
+        return Err(reader.corrupt("applied", ID_MAX, applied));
+    }
     let runs = reader.u32("runs")?;
     let partitions = reader.u32("partitions")?;
     let left = u64::from(runs) * RUN_LEN as u64 + u64::from(partitions) * PARTITION_LEN as u64;
@@ -140,7 +148,16 @@ pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
     if len != bytes.len() as u64 || partitions == 0 {
         return Err(Error::corrupt("length of the record", path, 64, len, bytes.len() as u64));
     }
-    let runs = (0..runs).map(|_| decode_run(&mut reader)).collect::<Result<Vec<_>>>()?;
+    let mut newest = applied.saturating_add(1);
+    let mut decoded_runs: Vec<RunRecord> = Vec::new();
+    for _ in 0..runs {
+        let run = decode_run(&mut reader)?;
+        if run.newest >= newest {
+            return Err(reader.corrupt("order of the runs", newest, run.newest));
+        }
+        newest = run.newest;
+        decoded_runs.push(run);
+    }
     let mut decoded = Vec::new();
     let mut start = Some(0);
     for _ in 0..partitions {
@@ -149,13 +166,16 @@ pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
             let wanted = start.unwrap_or(u64::MAX);
             return Err(reader.corrupt("start of a partition", wanted, partition.prefix.start));
         }
+        if partition.taken > applied {
+            return Err(reader.corrupt("newest apply taken", applied, partition.taken));
+        }
         start = partition.prefix.last().checked_add(1);
         decoded.push(partition);
     }
     if let Some(start) = start {
         return Err(reader.corrupt("end of the partitions", u64::MAX, start));
     }
-    Ok(Record { fixed, id, seed, next_id, applied, runs, partitions: decoded })
+    Ok(Record { fixed, id, seed, next_id, applied, runs: decoded_runs, partitions: decoded })
 }
 
 fn decode_fixed(reader: &mut Reader<'_>) -> Result<Fixed> {

@@ -16,7 +16,7 @@ use crate::address::Prefix;
 use crate::commit::{Shared, Written, write_record};
 use crate::generation::{Generation, Partition, Tier, read_record};
 use crate::options::{GENERATION, Options, PARTITION, RUN};
-use crate::record::{FileRecord, Fixed, PartitionRecord, Record, RunRecord, encode};
+use crate::record::{FileRecord, Fixed, ID_MAX, PartitionRecord, Record, RunRecord, encode};
 use crate::run::Run;
 
 /// Which generation to open.
@@ -57,9 +57,10 @@ pub(crate) fn open(
     let mut entries = fs.list()?.entries;
     let seen = entries.iter().map(|entry| entry.name.id).max().unwrap_or(0);
     entries.retain(|entry| !entry.is_dir);
-    let Some(behind) = seen.checked_add(1) else {
-        return Err(Error::invalid("a file has the last id there is", fs.path()));
-    };
+    if seen >= ID_MAX {
+        return Err(Error::invalid("a file's id leaves no room for others", fs.path()));
+    }
+    let behind = seen + 1;
     let found = Found { fs, options, entries };
     let Some(record) = found.choose(at)? else {
         return found.create(env, behind);

@@ -101,6 +101,10 @@ impl Run {
         same("checksum of the footer", expect.footer_crc.into(), footer_crc.into())?;
         same("checksum of the header", footer.header_crc.into(), header_crc.into())?;
         same("entries", expect.entries, footer.entries)?;
+        let room = footer.pages.saturating_mul(shape.capacity(false) as u64);
+        if footer.entries > room {
+            return Err(Error::corrupt("entries", path, footer_at, room, footer.entries));
+        }
         let trailer_at = page_offset(footer.pages);
         let trailer_len = usize::try_from(footer_at - trailer_at).map_err(|_| {
             Error::invalid("the trailer of the file does not fit into memory", path)

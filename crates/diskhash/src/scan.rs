@@ -84,8 +84,11 @@ impl RunCursor {
             if let Some(page) = Page::new(shape, &self.buffer[..]).filter(|p| p.count() > 0) {
                 self.slots_at = shape.slots_at(page.is_wide());
                 self.hashes.extend((0..page.count()).map(|index| page.hash(index)));
-                let ascend = self.hashes.is_sorted() && before <= self.hashes[0];
-                if !ascend {
+                let own = self.run.layout.prefix;
+                let ends = [page.hash(0), page.last()];
+                let inside = ends.iter().all(|hash| own.contains(*hash));
+                let ascend = self.hashes.is_sorted() && before <= ends[0];
+                if !ascend || !inside || self.hashes.last() != Some(&ends[1]) {
                     self.hashes.clear();
                     return Err(self.run.wrong("order of the hashes", self.page));
                 }

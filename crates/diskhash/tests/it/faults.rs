@@ -1,11 +1,11 @@
 //! Calls that fail. Catalogue rows 20, 36, 37, 45, 80, 101.
 
 use diskhash::{Options, ReadMode};
-use vfs::sim::{At, Fault, ImageKind, SimDisk, Times, What};
+use vfs::sim::{At, CallKind, Fault, ImageKind, SimDisk, Times, What};
 use vfs::{Error, Result};
 
 use crate::bed::{
-    Batch, Keys, Model, apply, apply_model, get, judge, merge_all, mixed, open, options, walk,
+    Batch, Keys, Model, apply, apply_model, get, judge, merge_all, mixed, open, options, slot, walk,
 };
 
 const KEYS: u64 = 300;
@@ -133,6 +133,33 @@ fn row_037_a_full_disk_at_any_call_leaves_a_table_that_goes_on() {
 fn row_036_a_failed_sync_at_any_call_loses_no_acknowledged_commit() {
     for what in [What::SyncLost, What::SyncSurvived, What::SyncReverted] {
         every_call(what, Times::Once);
+    }
+}
+
+// Row 36: nothing is acknowledged on top of a record that may or may not be there.
+#[test]
+fn after_a_failed_sync_of_a_commit_later_ones_are_refused_and_reads_go_on() {
+    for syncs in [CallKind::Sync, CallKind::SyncDir] {
+        for nth in 0..2 {
+            let disk = SimDisk::new(1);
+            let table = open(&disk, &options()).unwrap();
+            let mut model = Model::new();
+            apply_model(&mut model, &batch(0));
+            apply(&table, mixed, &batch(0)).unwrap();
+            let mut builder = table.builder();
+            builder.add(mixed(1), &slot(1, Some(77)));
+            let built = builder.finish().unwrap().unwrap();
+            let at = At::Kind(syncs, disk.calls_of(syncs) + nth);
+            disk.fault(Fault { at, what: What::SyncLost, times: Times::Once });
+            if table.commit(built).is_ok() {
+                assert!(syncs == CallKind::Sync && nth == 1, "a commit has one sync of a file");
+                continue;
+            }
+            disk.clear_faults();
+            let refused = apply(&table, mixed, &batch(1));
+            assert!(matches!(refused, Err(Error::Poisoned { .. })));
+            judge(&table.newest(), mixed, &model, KEYS);
+        }
     }
 }
 

@@ -198,6 +198,15 @@ fn a_leftover_whose_id_the_record_does_not_bound_stays() {
 }
 
 #[test]
+fn a_file_with_a_last_id_is_refused_before_anything_changes() {
+    let disk = SimDisk::new(1);
+    disk.write_file(Name::new(RUN, u64::MAX - 1), b"");
+    let error = open(&disk, &options()).unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    assert_eq!(disk.files().len(), 1);
+}
+
+#[test]
 fn an_unfinished_first_record_makes_a_new_table() {
     let disk = SimDisk::new(1);
     disk.write_file(Name::new(GENERATION, 1), b"");

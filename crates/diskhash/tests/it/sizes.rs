@@ -205,6 +205,36 @@ fn a_fold_is_cut_into_jobs_and_a_dropped_tombstone_brings_nothing_back() {
 }
 
 #[test]
+fn a_merge_of_runs_keeps_a_tombstone_that_an_older_run_needs() {
+    let disk = SimDisk::new(1);
+    let options = Options { runs_max: 3, ..options() };
+    let table = open(&disk, &options).unwrap();
+    let is_upper = |key: &u64| mixed(*key) >> 63 == 1;
+    let mut model = Model::new();
+    let mut put = |batch: Batch| {
+        apply_model(&mut model, &batch);
+        apply(&table, mixed, &batch).unwrap();
+        model.clone()
+    };
+    // The upper half of the hashes has no partition with anything in it.
+    put(some((0..12_000).filter(|key| !is_upper(key))));
+    merge_all(&table, true, &mut Keys::default()).unwrap();
+    put(some(0..12_000));
+    // A fold is under way when the upper keys are deleted.
+    let step = || {
+        let mut job = table.plan(false).unwrap();
+        while !job.step(&mut Keys::default()).unwrap() {}
+        table.commit(job.finish()).unwrap()
+    };
+    assert_eq!(step().stats().runs, 1, "the fold is not done");
+    put((0..12_000).filter(is_upper).map(|key| (key, None)).collect());
+    let model = put(some([1]));
+    assert!(table.newest().is_full());
+    assert_eq!(step().stats().runs, 2, "the two newer runs were merged");
+    judge(&table.newest(), mixed, &model, 12_000);
+}
+
+#[test]
 fn a_partition_that_took_a_run_in_hides_it_also_where_a_slot_was_replaced() {
     let disk = SimDisk::new(1);
     let table = open(&disk, &options()).unwrap();
