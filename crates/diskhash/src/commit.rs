@@ -10,6 +10,7 @@
 //! 3. Once a record may be whole on the disk, nothing that it names is removed by a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -215,7 +216,7 @@ impl Shared {
         let mut generation = self.changed(&self.newest(), change);
         if let Err(error) = self.fs.sync_dir() {
             commits.poisoned = true;
-            return Err(error);
+            return Err(in_doubt(error));
         }
         generation.id = self.take_id();
         let bytes = encode(&generation.record(self.next_id()));
@@ -227,7 +228,7 @@ impl Shared {
                 // The record may be whole after a crash, and then all it names must be there.
                 commits.poisoned = true;
                 built.files.keep();
-                return Err(error);
+                return Err(in_doubt(error));
             }
         }
         built.files.keep();
@@ -273,6 +274,25 @@ impl Shared {
             runs_max: newest.runs_max,
             runs,
             partitions,
+        }
+    }
+
+    /// Makes `to` the newest generation again and removes what came after it.
+    pub(crate) fn revert(&self, to: &Arc<Generation>) {
+        let mut commits = self.commits.lock();
+        assert!(commits.held.contains_key(&to.id), "a generation that was not released");
+        *self.newest.write() = Arc::clone(to);
+        let newer = commits.held.split_off(&(to.id + 1));
+        for (id, names) in newer {
+            // A failure to remove is no harm: the next open sees to the rest.
+            if self.fs.remove(Name::new(GENERATION, id)).is_err() {
+                continue;
+            }
+            for name in names {
+                if !commits.held.values().any(|held| held.contains(&name)) {
+                    let _ = self.fs.remove(name);
+                }
+            }
         }
     }
 
@@ -327,6 +347,16 @@ fn require_cover(partitions: &[Partition]) {
         start = partition.prefix.last().checked_add(1);
     }
     assert!(start.is_none(), "partitions end with the last hash");
+}
+
+/// The error of a commit that poisoned the table: not `NoSpace`, after which it would go on.
+fn in_doubt(error: Error) -> Error {
+    match error {
+        Error::NoSpace { op, path } => {
+            Error::Io { op, path, source: io::ErrorKind::StorageFull.into() }
+        }
+        error => error,
+    }
 }
 
 /// What became of a record that was to be written.

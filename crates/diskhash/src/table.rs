@@ -126,6 +126,16 @@ impl Table {
         }
     }
 
+    /// Takes back every commit after a generation, which must not be released: it is the newest
+    /// again, and what came later is removed, as far as nothing else names it. For an owner that
+    /// tells its readers of a commit only later, and could not. Ids are not used again.
+    ///
+    /// # Panics
+    /// If the generation was released.
+    pub fn revert(&self, to: &Arc<Generation>) {
+        self.shared.revert(to);
+    }
+
     /// Tells that nobody reads this generation again: removes its record and the files that no
     /// other generation names. One that is not held any more is left alone. A file that cannot be
     /// removed is no harm: the next open sets it aside.

@@ -87,7 +87,7 @@ pub(crate) enum Change {
     Ids { file: u64, segment: u32, keyspace: u32 },
     /// The latest time anybody was told that an entry had expired, in ms since 1970.
     Clock { wall_ms: u64 },
-    /// A keyspace exists from here on. `index` is `"btree"`, later also `"hash"`.
+    /// A keyspace exists from here on. `index` is `"btree"` or `"hash"`.
     KeyspaceCreated { id: u32, name: String, index: String },
     /// It does not any more; its id never returns.
     KeyspaceDropped { id: u32 },
@@ -115,6 +115,8 @@ pub(crate) enum Change {
     RemapRemoved { segment: u32 },
     /// A segment's dead bytes, counted anew.
     GarbageSet { segment: u32, bytes: u64 },
+    /// Which function hashes the keys of a hash keyspace.
+    KeyHasher { keyspace: u32, tag: u64 },
 }
 
 /// The state that the changes add up to.
@@ -143,6 +145,15 @@ pub(crate) struct KeyspaceRecord {
     pub(crate) tables: Vec<TableRecord>,
     /// Of a hash index: which generation of its table counts.
     pub(crate) generation: u64,
+    /// Of a hash index: which function hashes its keys.
+    pub(crate) hasher: u64,
+}
+
+impl KeyspaceRecord {
+    /// A keyspace without anything in it.
+    pub(crate) fn new(name: String, index: IndexKind) -> KeyspaceRecord {
+        KeyspaceRecord { name, index, tables: Vec::new(), generation: 0, hasher: 0 }
+    }
 }
 
 impl Catalog {
@@ -164,10 +175,10 @@ impl Catalog {
             Change::KeyspaceCreated { id, name, index } => {
                 let index = match index.as_str() {
                     "btree" => IndexKind::BTree,
+                    "hash" => IndexKind::Hash,
                     _ => return Err("keyspace index kind"),
                 };
-                let (tables, generation) = (Vec::new(), 0);
-                let record = KeyspaceRecord { name, index, tables, generation };
+                let record = KeyspaceRecord::new(name, index);
                 if self.keyspaces.insert(id, record).is_some() {
                     return Err("keyspace created twice");
                 }
@@ -231,6 +242,9 @@ impl Catalog {
             Change::GarbageSet { segment, bytes } => {
                 self.segments.get_mut(&segment).ok_or("segment with garbage")?.garbage = bytes;
             }
+            Change::KeyHasher { keyspace, tag } => {
+                self.keyspaces.get_mut(&keyspace).ok_or("keyspace of a hasher")?.hasher = tag;
+            }
         }
         Ok(())
     }
@@ -258,9 +272,12 @@ impl Catalog {
             for table in &keyspace.tables {
                 changes.push(Change::TableAdded { keyspace: *id, table: table.clone() });
             }
-            if keyspace.generation != 0 {
-                let generation = keyspace.generation;
-                changes.push(Change::HashGeneration { keyspace: *id, generation });
+            if keyspace.index == IndexKind::Hash {
+                let KeyspaceRecord { generation, hasher: tag, .. } = *keyspace;
+                changes.push(Change::KeyHasher { keyspace: *id, tag });
+                if generation != 0 {
+                    changes.push(Change::HashGeneration { keyspace: *id, generation });
+                }
             }
         }
         for segment in self.segments.values() {

@@ -109,6 +109,7 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
         report.bytes += shape.levels.iter().map(|(_, bytes)| bytes).sum::<u64>();
         let mut damage = Vec::new();
         let mut entries = 0;
+        let values = view.values(state.files.db_id, keyspace.id);
         let mut visit = |entry: sstable::Entry<'_>| {
             entries += 1;
             match entry.value {
@@ -116,7 +117,7 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
                 _ => Ok(()),
             }
         };
-        keyspace.index.check(&mut visit, &mut |error| damage.push(error));
+        keyspace.index.check(&values, &mut visit, &mut |error| damage.push(error));
         report.entries += entries;
         report.damage.extend(damage);
     }

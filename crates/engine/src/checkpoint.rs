@@ -21,8 +21,11 @@ use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files;
 use crate::flush;
+use crate::hash_delta::HashIndex;
+use crate::hash_table;
 use crate::index::Index;
 use crate::manifest::Draft;
+use crate::options::IndexKind;
 use crate::state::State;
 use crate::vlog::Segments;
 
@@ -80,6 +83,8 @@ struct Capture {
     /// The log's segments that are needed, oldest first; the last one up to `end`.
     log: Vec<Arc<Segment>>,
     end: Position,
+    /// Directories of hash tables, and the files of the generations that count.
+    tables: Vec<(Name, Arc<dyn Fs>, Vec<Name>)>,
     /// Keep what the catalog names from being removed.
     _indexes: Vec<Arc<dyn Index>>,
     _segments: Arc<Segments>,
@@ -98,10 +103,18 @@ fn capture(state: &State) -> Result<Capture> {
         clock_ms: manifest.catalog().clock_ms.max(state.files.seen_ms()),
         next_file: manifest.catalog().next_file.max(state.files.next_file()),
         next_segment: state.files.segment_ids.peek().0.saturating_add(1),
+        next_keyspace: state.files.next_keyspace(),
         closed: Some((end, commit.last_seq)),
         ..manifest.catalog().clone()
     };
+    let hashed = view.keyspaces.iter().filter(|keyspace| keyspace.kind == IndexKind::Hash);
+    let tables = hashed.map(|keyspace| {
+        let index = HashIndex::of(&*keyspace.index);
+        let names = index.generation().files().into_iter().map(|(name, _)| name).collect();
+        (index.table.name(), index.table.table.fs().clone(), names)
+    });
     Ok(Capture {
+        tables: tables.collect(),
         catalog,
         log: log.collect(),
         end,
@@ -111,7 +124,7 @@ fn capture(state: &State) -> Result<Capture> {
 }
 
 fn write(state: &State, source: &Capture, target: &Arc<dyn Fs>) -> Result<()> {
-    let mut work = Work { state, target, names: Vec::new() };
+    let mut work = Work { state, target, names: Vec::new(), dirs: Vec::new() };
     let made = work.make(source);
     made.map_err(|error| if work.undo() { error } else { error.in_doubt() })?;
     target.sync_dir().map_err(|error| Error::from(error).in_doubt())
@@ -122,19 +135,32 @@ struct Work<'a> {
     state: &'a State,
     target: &'a Arc<dyn Fs>,
     names: Vec<Name>,
+    dirs: Vec<Name>,
 }
 
 impl Work<'_> {
     fn make(&mut self, source: &Capture) -> Result<()> {
         self.names.push(Draft::NAME);
         let mut draft = Draft::start(self.target, &self.state.files.env, source.catalog.db_id)?;
+        let files = &self.state.files.fs;
         for name in files::named(&source.catalog) {
-            self.link(name)?;
+            self.names.push(name);
+            self.link(files, &**self.target, name)?;
+        }
+        for (dir, fs, names) in &source.tables {
+            self.dirs.push(*dir);
+            let made = self.target.create_dir(*dir)?;
+            for name in names {
+                self.link(fs, &*made, *name)?;
+            }
+            made.sync_dir()?;
         }
         let (last, sealed) = source.log.split_last().expect("a log has a segment");
         assert!(last.id() == source.end.segment, "the log ends in the last segment");
         for segment in sealed {
-            self.link(Name::new(wal::SEGMENT, u64::from(segment.id().0)))?;
+            let name = Name::new(wal::SEGMENT, u64::from(segment.id().0));
+            self.names.push(name);
+            self.link(files, &**self.target, name)?;
         }
         self.copy_log(last, source.end.offset)?;
         draft.write(&source.catalog)?;
@@ -156,18 +182,18 @@ impl Work<'_> {
         // left without it would say nothing about itself.
         let Some((marker, rest)) = self.names.split_first() else { return false };
         let left = rest.iter().filter(|name| !is_gone(name)).count();
-        left == 0 && self.target.sync_dir().is_ok() && is_gone(marker)
+        let kept =
+            self.dirs.iter().filter(|dir| !hash_table::remove(&**self.target, **dir)).count();
+        left + kept == 0 && self.target.sync_dir().is_ok() && is_gone(marker)
     }
 
     /// Gives a file that never changes a name in the target, or a copy.
-    fn link(&mut self, name: Name) -> Result<()> {
+    fn link(&self, source: &Arc<dyn Fs>, target: &dyn Fs, name: Name) -> Result<()> {
         self.state.check_open()?;
-        let source = &self.state.files.fs;
-        self.names.push(name);
-        match source.link(name, &**self.target, name) {
+        match source.link(name, target, name) {
             Err(vfs::Error::Invalid { .. }) => {
                 let file = source.open(name, Access::Read)?;
-                self.copy(name, file.len()?, &mut |offset, len| {
+                self.copy(target, name, file.len()?, &mut |offset, len| {
                     let mut bytes = vec![0; len];
                     vfs::read_exact_at(&*file, &mut bytes, offset)?;
                     Ok(bytes.into())
@@ -181,16 +207,17 @@ impl Work<'_> {
     fn copy_log(&mut self, segment: &Segment, end: u64) -> Result<()> {
         let name = Name::new(wal::SEGMENT, u64::from(segment.id().0));
         self.names.push(name);
-        self.copy(name, end, &mut |offset, len| segment.bytes(offset, len))
+        self.copy(&**self.target, name, end, &mut |offset, len| segment.bytes(offset, len))
     }
 
     fn copy(
         &self,
+        target: &dyn Fs,
         name: Name,
         len: u64,
         read: &mut dyn FnMut(u64, usize) -> vfs::Result<Bytes>,
     ) -> Result<()> {
-        let file = self.target.create_new(name)?;
+        let file = target.create_new(name)?;
         let mut offset = 0;
         while offset < len {
             self.state.check_open()?;

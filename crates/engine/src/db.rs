@@ -20,7 +20,7 @@ use crate::jobs;
 use crate::keyspace::Keyspace;
 use crate::keyspaces;
 use crate::merge;
-use crate::options::{IndexKind, KeyspaceOptions, Options, WriteOptions};
+use crate::options::{DEFAULT_KEYSPACE, IndexKind, KeyspaceOptions, Options, WriteOptions};
 use crate::range::Range;
 use crate::read::Value;
 use crate::recover;
@@ -96,8 +96,10 @@ impl Db {
         }
         state.wake_merge();
         let shared = Arc::new(Shared::new(state, recovery));
-        let name = crate::options::DEFAULT_KEYSPACE.into();
-        let default = Keyspace::new(shared.clone(), 0, name, IndexKind::BTree);
+        let default = KeyspaceOptions { kind: shared.state.files.options.default_kind };
+        let (id, name, kind) =
+            keyspaces::open_or_create(&shared.state, DEFAULT_KEYSPACE, &default)?;
+        let default = Keyspace::new(shared.clone(), id, name, kind);
         Ok(Db { shared, default })
     }
 

@@ -6,7 +6,7 @@
 //!    and nobody holds it.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -38,15 +38,24 @@ pub(crate) struct Files {
     pub(crate) options: Options,
     pub(crate) segment_ids: SegmentIds,
     next_file: AtomicU64,
+    next_keyspace: AtomicU32,
     clock_ms: AtomicU64,
     retired: Mutex<Vec<Retired>>,
 }
 
-/// A file to remove once nobody holds it.
+/// Ids at and above which none was ever used.
+pub(crate) struct NextIds {
+    pub(crate) file: u64,
+    pub(crate) keyspace: u32,
+}
+
+/// What to do once nobody holds something.
 struct Retired {
-    name: Name,
+    removal: Removal,
     holders: Weak<dyn Any + Send + Sync>,
 }
+
+type Removal = Box<dyn FnOnce(&Files) + Send>;
 
 impl Files {
     pub(crate) fn new(
@@ -55,12 +64,20 @@ impl Files {
         db_id: u64,
         options: Options,
         segment_ids: SegmentIds,
-        next_file: u64,
+        next: NextIds,
         clock_ms: u64,
     ) -> Files {
-        let (next_file, retired) = (AtomicU64::new(next_file), Mutex::new(Vec::new()));
-        let clock_ms = AtomicU64::new(clock_ms);
-        Files { fs, env, db_id, options, segment_ids, next_file, clock_ms, retired }
+        Files {
+            fs,
+            env,
+            db_id,
+            options,
+            segment_ids,
+            next_file: AtomicU64::new(next.file),
+            next_keyspace: AtomicU32::new(next.keyspace),
+            clock_ms: AtomicU64::new(clock_ms),
+            retired: Mutex::new(Vec::new()),
+        }
     }
 
     /// Milliseconds since 1970, never less than anybody was told before, also by earlier opens.
@@ -82,6 +99,17 @@ impl Files {
     /// An id for a new file that is no segment.
     pub(crate) fn take_file_id(&self) -> u64 {
         self.next_file.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The id the next keyspace will get.
+    pub(crate) fn next_keyspace(&self) -> u32 {
+        self.next_keyspace.load(Ordering::Relaxed)
+    }
+
+    /// An id for a keyspace; `None` if all are used up. One whose creation fails is not used again.
+    pub(crate) fn take_keyspace(&self) -> Option<u32> {
+        let next = |id: u32| id.checked_add(1);
+        self.next_keyspace.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()
     }
 
     pub(crate) fn create_table(&self) -> Result<(u64, Builder)> {
@@ -121,8 +149,17 @@ impl Files {
 
     /// Marks a file for removal. The caller lets go of `holder` when the view is swapped.
     pub(crate) fn retire<T: Any + Send + Sync>(&self, name: Name, holder: &Arc<T>) {
-        let weak: Weak<T> = Arc::downgrade(holder);
-        self.retired.lock().push(Retired { name, holders: weak });
+        self.retire_with(holder, move |files| drop(files.fs.remove(name)));
+    }
+
+    /// As [`Files::retire`], for what is more than a file.
+    pub(crate) fn retire_with<T: Any + Send + Sync>(
+        &self,
+        holder: &Arc<T>,
+        removal: impl FnOnce(&Files) + Send + 'static,
+    ) {
+        let (removal, holders): (Removal, Weak<T>) = (Box::new(removal), Arc::downgrade(holder));
+        self.retired.lock().push(Retired { removal, holders });
     }
 
     /// Removes a file that was made and never became part of the database. Failing is no harm:
@@ -134,17 +171,9 @@ impl Files {
     /// Removes the retired files that nobody holds. One that cannot be removed is forgotten here
     /// and set aside by the next open.
     pub(crate) fn sweep(&self) {
-        let mut free = Vec::new();
-        self.retired.lock().retain(|file| {
-            let held = file.holders.strong_count() > 0;
-            if !held {
-                free.push(file.name);
-            }
-            held
-        });
-        for name in free {
-            drop(self.fs.remove(name));
-        }
+        let is_free = |retired: &mut Retired| retired.holders.strong_count() == 0;
+        let free: Vec<Retired> = self.retired.lock().extract_if(.., is_free).collect();
+        free.into_iter().for_each(|retired| (retired.removal)(self));
     }
 
     /// How many retired files somebody still holds.

@@ -8,13 +8,15 @@
 //! 6. logs are released
 //!
 //! Values are written once: a log segment that is mostly live values becomes a value segment as
-//! it is (*promotion*); of the others the survivors are copied, in key order.
+//! it is (*promotion*); of the others the survivors are copied, in the order of their memtable. A
+//! B-tree keyspace separates large values; a hash keyspace every value, and every delete that may
+//! hide something: only their records hold the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use memtable::{Cursor, Kind, Memtable};
+use memtable::{Cursor, Kind, Memtable, Order};
 use vfs::Name;
 use wal::{Segment, SegmentId};
 
@@ -22,8 +24,10 @@ use crate::catalog::{Change, SegmentOrigin, SegmentRecord};
 use crate::error::Result;
 use crate::files::Files;
 use crate::index::{Delta, FlushEntry, FlushValue, Installed};
+use crate::merge;
+use crate::options::IndexKind;
 use crate::reap;
-use crate::record::{Record, RecordKind, ValuePtr};
+use crate::record::{self, Record, RecordKind, ValuePtr};
 use crate::seal::seal;
 use crate::state::State;
 use crate::view::{Generation, KeyspaceView, View};
@@ -35,13 +39,26 @@ pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
     let _guard = state.guard("flush");
     state.check_sound()?;
     state.check_held()?;
-    let view = state.view();
-    let Some(generation) = view.sealed.last().cloned() else { return Ok(false) };
+    let (view, generation) = loop {
+        let view = state.view();
+        let Some(generation) = view.sealed.last().cloned() else { return Ok(false) };
+        let Some(full) = full_index(&view, &generation) else { break (view, generation) };
+        drop((view, generation));
+        merge::merge_keyspace(state, full)?;
+    };
     flush(state, &view, &generation).map_err(|error| state.judge(error))?;
     drop((view, generation));
     state.files.sweep();
     state.wake_merge();
     Ok(true)
+}
+
+/// A keyspace that has something to flush and whose index takes no flush before a merge.
+fn full_index(view: &View, generation: &Generation) -> Option<u32> {
+    let memtables = generation.memtables.read();
+    let mut some = memtables.iter().filter(|(_, memtable)| !memtable.is_empty());
+    let is_full = |id: u32| view.keyspace(id).is_some_and(|keyspace| keyspace.index.is_full());
+    some.find(|(id, _)| is_full(*id)).map(|(id, _)| *id)
 }
 
 /// Seals the active generation, if it holds anything, and flushes everything sealed by then.
@@ -116,14 +133,14 @@ fn plan(
 ) -> Result<Plan> {
     let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
     for (id, memtable) in generation.memtables.read().iter() {
-        if view.keyspace(*id).is_none() {
-            continue;
-        }
+        let Some(keyspace) = view.keyspace(*id) else { continue };
         for_each_newest(memtable, &mut |entry| {
-            if entry.kind == Kind::Pointer {
+            if entry.pointer != 0 && needs_record(keyspace, entry.kind) {
                 let pointer = ValuePtr::from_bits(entry.pointer);
-                let segment = find(segments, pointer.segment())?;
-                let len = vlog::record_len(segment, pointer)?;
+                let len = match entry.kind {
+                    Kind::Pointer => vlog::record_len(find(segments, pointer.segment())?, pointer)?,
+                    _ => logged_len(&entry),
+                };
                 *live.entry(pointer.segment()).or_default() += len;
             }
             Ok(())
@@ -140,10 +157,33 @@ fn plan(
     Ok(Plan { promoted, live })
 }
 
+/// True if the index needs the record behind an entry, not only what the memtable holds of it.
+fn needs_record(keyspace: &KeyspaceView, kind: Kind) -> bool {
+    match (keyspace.kind, kind) {
+        (IndexKind::BTree, _) => kind == Kind::Pointer,
+        // Where nothing was ever flushed, a delete hides nothing.
+        (IndexKind::Hash, Kind::Delete) => !keyspace.index.is_empty(),
+        (IndexKind::Hash, Kind::Put | Kind::Pointer) => true,
+    }
+}
+
+/// Bytes of the record of an entry that is in memory.
+fn logged_len(entry: &memtable::Entry<'_>) -> u64 {
+    record::encoded_len(entry.key.len(), entry.value.len(), entry.expiry != 0) as u64
+}
+
+/// Visits the newest version of every key: in order, or in the order in which they came.
 fn for_each_newest(
     memtable: &Arc<Memtable>,
     visit: &mut dyn FnMut(memtable::Entry<'_>) -> Result<()>,
 ) -> Result<()> {
+    if memtable.order() == Order::Unordered {
+        let mut scan = memtable.scan(u64::MAX);
+        while let Some(entry) = scan.next() {
+            visit(entry)?;
+        }
+        return Ok(());
+    }
     let mut cursor: Cursor = memtable.cursor(u64::MAX);
     cursor.seek_first();
     while cursor.valid() {
@@ -168,26 +208,9 @@ fn build<'a>(
         let Some(keyspace) = view.keyspace(*id).filter(|_| !memtable.is_empty()) else { continue };
         let mut sink = keyspace.index.begin_flush(files, *id)?;
         for_each_newest(memtable, &mut |entry| {
-            let is_delete = entry.kind == Kind::Delete;
-            let value = match entry.kind {
-                Kind::Delete => FlushValue::None,
-                Kind::Put if entry.value.len() <= files.options.inline_max => {
-                    FlushValue::Inline(entry.value)
-                }
-                Kind::Put => FlushValue::Pointer(copy(&mut values, *id, &entry, entry.value)?),
-                Kind::Pointer => {
-                    let pointer = ValuePtr::from_bits(entry.pointer);
-                    if plan.promoted.contains(&pointer.segment()) {
-                        FlushValue::Pointer(pointer)
-                    } else {
-                        let segment = find(segments, pointer.segment())?;
-                        let place = Place { segment, offset: pointer.address().offset };
-                        let value = vlog::read_value(files.db_id, place, pointer, *id, entry.key)?;
-                        FlushValue::Pointer(copy(&mut values, *id, &entry, &value)?)
-                    }
-                }
-            };
-            sink.add(FlushEntry { key: entry.key, is_delete, expiry: entry.expiry, value })
+            let (is_delete, expiry) = (entry.kind == Kind::Delete, entry.expiry);
+            let value = separate(files, keyspace, segments, plan, &mut values, entry)?;
+            sink.add(FlushEntry { key: entry.key, is_delete, expiry, value })
         })?;
         if let Some(delta) = sink.finish()? {
             output.deltas.push((*id, delta));
@@ -198,21 +221,46 @@ fn build<'a>(
     Ok(output)
 }
 
+/// What the index gets of an entry: its record where the log keeps it or as a copy, or the value.
+fn separate<'e>(
+    files: &Files,
+    keyspace: &KeyspaceView,
+    segments: &[Arc<Segment>],
+    plan: &Plan,
+    values: &mut ValueWriter,
+    entry: memtable::Entry<'e>,
+) -> Result<FlushValue<'e>> {
+    let needed = needs_record(keyspace, entry.kind);
+    let pointer = ValuePtr::from_bits(entry.pointer);
+    if needed && entry.pointer != 0 && plan.promoted.contains(&pointer.segment()) {
+        return Ok(FlushValue::Pointer(pointer));
+    }
+    let mut copy = |kind, value: &[u8]| {
+        let memtable::Entry { key, seq, expiry, .. } = entry;
+        let record = Record { keyspace: keyspace.id, seq, kind, expiry, key, value };
+        Ok(FlushValue::Pointer(values.append(&record)?))
+    };
+    match entry.kind {
+        Kind::Delete if needed => copy(RecordKind::Delete, &[]),
+        Kind::Delete => Ok(FlushValue::None),
+        Kind::Put if !needed && entry.value.len() <= files.options.inline_max => {
+            Ok(FlushValue::Inline(entry.value))
+        }
+        Kind::Put => copy(RecordKind::Put, entry.value),
+        Kind::Pointer => {
+            let segment = find(segments, pointer.segment())?;
+            let place = Place { segment, offset: pointer.address().offset };
+            let value = vlog::read_value(files.db_id, place, pointer, keyspace.id, entry.key)?;
+            copy(RecordKind::Put, &value)
+        }
+    }
+}
+
 /// The generation's segment with this id.
 fn find(segments: &[Arc<Segment>], id: SegmentId) -> Result<&Arc<Segment>> {
     let index = segments.binary_search_by_key(&id, |segment| segment.id());
     let found = index.ok().and_then(|index| segments.get(index));
     found.ok_or_else(|| vlog::missing_segment(id))
-}
-
-fn copy(
-    values: &mut ValueWriter,
-    keyspace: u32,
-    entry: &memtable::Entry<'_>,
-    value: &[u8],
-) -> Result<ValuePtr> {
-    let memtable::Entry { key, seq, expiry, .. } = *entry;
-    values.append(&Record { keyspace, seq, kind: RecordKind::Put, expiry, key, value })
 }
 
 /// Makes the result durable and visible, and lets go of the logs.
@@ -221,10 +269,12 @@ fn install(
     generation: &Arc<Generation>,
     segments: &[Arc<Segment>],
     plan: &Plan,
-    mut output: Output<'_>,
+    output: Output<'_>,
     flushed_seq: u64,
 ) -> Result<()> {
     let mut manifest = state.manifest.lock();
+    // Abandoned, if it must be, while nobody else can build on what it installed.
+    let mut output = output;
     let now = state.view();
     let wal_min = first_segment_after(&now, generation);
     let mut changes = Vec::new();

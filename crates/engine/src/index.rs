@@ -52,18 +52,22 @@ pub(crate) trait Index: Send + Sync {
     /// True if reads have become so expensive that writers should wait for a merge.
     fn is_stalled(&self, files: &Files) -> bool;
 
+    /// True if it takes no flush before a merge.
+    fn is_full(&self) -> bool;
+
     /// Files and sizes, for statistics.
     fn shape(&self) -> Shape;
 
     /// Reads and verifies every byte of every file; hands each entry to `visit`, damage to
-    /// `report`.
+    /// `report`. An index that has no keys reads them from `values`.
     fn check(
         &self,
+        values: &Values<'_>,
         visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
         report: &mut dyn FnMut(crate::error::Error),
     );
 
-    /// Hands every file to [`Files::retire`]: the keyspace was dropped.
+    /// Hands everything to [`Files::retire`]: the keyspace was dropped.
     fn retire(&self, files: &Files);
 
     /// For [`Delta`]s, which know the kind they were made for.
@@ -94,7 +98,7 @@ pub(crate) struct FlushEntry<'a> {
 pub(crate) enum FlushValue<'a> {
     /// The value itself: it stays in the index.
     Inline(&'a [u8]),
-    /// Its record in a value segment.
+    /// The record of the value or the delete, in a value segment.
     Pointer(ValuePtr),
     /// A delete that has no record.
     None,

@@ -86,21 +86,24 @@ impl Keyspace {
         write::write(&self.shared.state, &[op], &options)
     }
 
-    /// Entries whose keys are in a range, in order, from either end.
+    /// Entries whose keys are in a range, in order, from either end. In a hash keyspace the first
+    /// item is `Invalid`.
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Range {
         let pin = self.shared.state.pin();
         new_range(&self.shared.state, pin, self.id, &range)
     }
 
-    /// Entries whose keys start with a prefix, in order.
+    /// Entries whose keys start with a prefix, in order. In a hash keyspace the first item is
+    /// `Invalid`.
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Range {
         let pin = self.shared.state.pin();
         new_prefix(&self.shared.state, pin, self.id, prefix.as_ref())
     }
 
-    /// All entries, in order.
+    /// All entries; in order, unless this is a hash keyspace.
     pub fn iter(&self) -> Range {
-        self.range::<&[u8]>(..)
+        let pin = self.shared.state.pin();
+        Range::all(&self.shared.state, pin, self.id, None)
     }
 }
 

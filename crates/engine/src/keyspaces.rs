@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::catalog::Change;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hash_delta::HashIndex;
+use crate::hash_table::HashTable;
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::options::{DEFAULT_KEYSPACE, IndexKind, KEYSPACE_NAME_LEN_MAX, KeyspaceOptions};
@@ -63,23 +65,40 @@ pub(crate) fn open_or_create(
     if let Some(found) = existing(&state.view())? {
         return Ok(found);
     }
-    let id = manifest.catalog().next_keyspace;
-    if id == u32::MAX {
-        return Err(Error::invalid("the database has used up its keyspace numbers"));
-    }
+    let used_up = || Error::invalid("the database has used up its keyspace numbers");
+    let id = state.files.take_keyspace().ok_or_else(used_up)?;
     let index = options.kind.as_str().to_owned();
-    let created = Change::KeyspaceCreated { id, name: name.to_owned(), index };
-    state.commit_changes(&mut manifest, vec![created])?;
+    let mut changes = vec![Change::KeyspaceCreated { id, name: name.to_owned(), index }];
+    let index = new_index(state, id, options.kind, &mut changes)?;
+    state.commit_changes(&mut manifest, changes)?;
     let name: Arc<str> = name.into();
-    add_to_view(state, id, &name, options.kind);
+    add_to_view(state, id, &name, options.kind, index);
     Ok((id, name, options.kind))
 }
 
-fn add_to_view(state: &State, id: u32, name: &Arc<str>, kind: IndexKind) {
+/// An empty index, whose files are durable. Adds what the MANIFEST must know of it to `changes`.
+fn new_index(
+    state: &State,
+    id: u32,
+    kind: IndexKind,
+    changes: &mut Vec<Change>,
+) -> Result<Arc<dyn Index>> {
+    match kind {
+        IndexKind::BTree => Ok(Arc::new(Levels::default())),
+        IndexKind::Hash => {
+            state.check_held()?;
+            let table = HashTable::create(&state.files, id).map_err(|error| state.judge(error))?;
+            state.sync_dir()?;
+            let generation = table.table.newest().id();
+            changes.push(Change::KeyHasher { keyspace: id, tag: table.hasher_tag() });
+            changes.push(Change::HashGeneration { keyspace: id, generation });
+            Ok(Arc::new(HashIndex::newest(Arc::new(table))))
+        }
+    }
+}
+
+fn add_to_view(state: &State, id: u32, name: &Arc<str>, kind: IndexKind, index: Arc<dyn Index>) {
     let table = new_memtable(kind);
-    let index: Arc<dyn Index> = match kind {
-        IndexKind::BTree => Arc::new(Levels::default()),
-    };
     let (name, memtables) = (name.clone(), vec![table.clone()]);
     let keyspace = KeyspaceView { id, name, kind, memtables, index };
     let mut commit = state.commit.lock();

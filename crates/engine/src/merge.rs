@@ -7,18 +7,15 @@ use crate::dissolve;
 use crate::error::Result;
 use crate::index::{Merge, MergeContext};
 use crate::state::State;
-use crate::view::{KeyspaceView, View};
 
 /// Does the merge that is most needed anywhere. False if none is.
 pub(crate) fn merge_any(state: &State) -> Result<bool> {
     let _merging = state.merging.lock();
     state.check_sound()?;
     state.merges_wait.store(false, Ordering::Relaxed);
-    let view = state.view();
-    for keyspace in &view.keyspaces {
-        if let Some(merge) = plan(state, &view, keyspace, false) {
-            let id = keyspace.id;
-            drop(view);
+    let ids: Vec<u32> = state.view().keyspaces.iter().map(|keyspace| keyspace.id).collect();
+    for id in ids {
+        if let Some(merge) = plan(state, id, false) {
             state.merges_wait.store(true, Ordering::Relaxed);
             run(state, id, merge)?;
             return Ok(true);
@@ -28,14 +25,13 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
     Ok(false)
 }
 
-/// Does the merge that a keyspace needs most, if it needs one.
-pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<()> {
+/// Does the merge that a keyspace needs most. False if it needs none.
+pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<bool> {
     let _merging = state.merging.lock();
     state.check_sound()?;
-    let view = state.view();
-    let merge = view.keyspace(keyspace).and_then(|found| plan(state, &view, found, false));
-    drop(view);
-    merge.map_or(Ok(()), |merge| run(state, keyspace, merge))
+    let Some(merge) = plan(state, keyspace, false) else { return Ok(false) };
+    run(state, keyspace, merge)?;
+    Ok(true)
 }
 
 /// Merges every keyspace's index into one sorted run without anything to drop.
@@ -45,21 +41,22 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
         loop {
             let _merging = state.merging.lock();
             state.check_sound()?;
-            let view = state.view();
-            let Some(keyspace) = view.keyspace(id) else { break };
-            let Some(merge) = plan(state, &view, keyspace, true) else { break };
-            drop(view);
+            let Some(merge) = plan(state, id, true) else { break };
             run(state, id, merge)?;
         }
     }
     Ok(())
 }
 
-fn plan(state: &State, view: &View, keyspace: &KeyspaceView, full: bool) -> Option<Box<dyn Merge>> {
+/// The merge that a keyspace needs most. Under the manifest lock: a hash index plans on what its
+/// table was last given, and that must be what the view has.
+fn plan(state: &State, keyspace: u32, full: bool) -> Option<Box<dyn Merge>> {
+    let _manifest = state.manifest.lock();
+    let view = state.view();
+    let index = &view.keyspace(keyspace)?.index;
     let (files, segments) = (state.files.clone(), view.segments.clone());
     let dissolve = Arc::new(dissolve::sparse(&segments));
-    let context = MergeContext { files, keyspace: keyspace.id, segments, dissolve };
-    keyspace.index.plan_merge(&context, full)
+    index.plan_merge(&MergeContext { files, keyspace, segments, dissolve }, full)
 }
 
 /// Runs a merge to its end and installs it. The caller holds the merge lock.

@@ -17,6 +17,9 @@ pub const KEYSPACE_NAME_LEN_MAX: usize = 255;
 /// The keyspace that `Db::put` and its like use.
 pub const DEFAULT_KEYSPACE: &str = "default";
 
+/// Hashes a key, keyed by the seed of its table.
+pub(crate) type KeyHasher = fn(u64, &[u8]) -> u64;
+
 /// How immutable files are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadMode {
@@ -71,6 +74,8 @@ pub struct Options {
     pub(crate) read_mode: ReadMode,
     pub(crate) pinned_bytes_max: u64,
     pub(crate) txn_history_bytes: u64,
+    pub(crate) default_kind: IndexKind,
+    pub(crate) key_hasher: KeyHasher,
 }
 
 impl Default for Options {
@@ -100,6 +105,8 @@ impl Default for Options {
             read_mode: ReadMode::Mapped,
             pinned_bytes_max: 1 << 30,
             txn_history_bytes: 256 << 20,
+            default_kind: IndexKind::BTree,
+            key_hasher: |seed, key| xxhash_rust::xxh3::xxh3_64_with_seed(key, seed),
         }
     }
 }
@@ -206,7 +213,8 @@ impl Options {
         self
     }
 
-    /// Bytes at which compaction ends an index file. Default 64 MiB, at least 4 KiB.
+    /// Bytes at which compaction ends an index file; of a hash index: at which a partition is
+    /// split (at least 8 KiB there). Default 64 MiB, at least 4 KiB.
     pub fn table_bytes(mut self, bytes: u64) -> Options {
         self.table_bytes = bytes;
         self
@@ -269,6 +277,21 @@ impl Options {
         (per_second > 0).then(|| Duration::from_secs_f64(bytes as f64 / per_second as f64))
     }
 
+    /// Which index the default keyspace of a new database gets. Default a B-tree; a database keeps
+    /// what it was made with, and opening it with another one is `Invalid`.
+    pub fn default_keyspace(mut self, options: KeyspaceOptions) -> Options {
+        self.default_kind = options.kind;
+        self
+    }
+
+    /// Hashes the keys of hash keyspaces with another function than XXH3, which gets the table's
+    /// seed: for tests that need collisions. A keyspace keeps the function it was made with.
+    #[doc(hidden)]
+    pub fn key_hasher(mut self, hasher: fn(seed: u64, key: &[u8]) -> u64) -> Options {
+        self.key_hasher = hasher;
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         in_range("memtable_bytes", self.memtable_bytes, 4096, 4 << 30)?;
         in_range("memtable_entries", self.memtable_entries, 1, 1 << 28)?;
@@ -324,12 +347,15 @@ fn share(option: &str, found: f64, low: f64, high: f64) -> Result<()> {
 pub enum IndexKind {
     /// Ordered: leveled B+tree files.
     BTree,
+    /// By hash: point reads, and iteration in no order.
+    Hash,
 }
 
 impl IndexKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             IndexKind::BTree => "btree",
+            IndexKind::Hash => "hash",
         }
     }
 }
@@ -345,6 +371,13 @@ impl KeyspaceOptions {
     /// An ordered keyspace: point reads, ranges, prefixes, both directions.
     pub fn btree() -> KeyspaceOptions {
         KeyspaceOptions { kind: IndexKind::BTree }
+    }
+
+    /// A hash keyspace: point reads, and iteration in no order. Every value lives in the value log,
+    /// so the index holds about 20 bytes a key, whatever keys and values are; a read of a key costs
+    /// one probe of the index and one of the value log.
+    pub fn hash() -> KeyspaceOptions {
+        KeyspaceOptions { kind: IndexKind::Hash }
     }
 }
 

@@ -81,6 +81,10 @@ impl Index for Levels {
         self.levels.first().is_some_and(|level| level.len() >= files.options.level0_files_max)
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn shape(&self) -> Shape {
         let bytes = |level: &Level| level.iter().map(|table| table.record.len).sum();
         let levels = self.levels.iter().map(|level| (level.len() as u64, bytes(level)));
@@ -88,7 +92,12 @@ impl Index for Levels {
         Shape { levels: levels.collect(), entries }
     }
 
-    fn check(&self, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>, report: &mut dyn FnMut(Error)) {
+    fn check(
+        &self,
+        _values: &Values<'_>,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+        report: &mut dyn FnMut(Error),
+    ) {
         for table in self.tables() {
             if let Err(error) = check_table(&table.table, visit) {
                 report(error);

@@ -2,7 +2,7 @@
 //! written after it was made.
 
 use std::fmt;
-use std::ops::{Bound, Deref};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use memtable::{Kind, Memtable};
@@ -10,96 +10,19 @@ use sstable::{Cursor, Entry, Merge};
 use vfs::Bytes;
 
 use crate::compact::is_expired;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::BoxCursor;
+use crate::key::Key;
+use crate::options::IndexKind;
 use crate::pins::Pin;
 use crate::read::{self, Value};
-use crate::reads::Watch;
+use crate::reads::Inside;
+use crate::scan::Scan;
 use crate::state::State;
 use crate::view::View;
 
-/// Longest key that an iterator hands out without an allocation.
-const KEY_INLINE_LEN: usize = 38;
-
-/// A key handed out by an iterator.
-#[derive(Clone)]
-pub struct Key(KeyBytes);
-
-#[derive(Clone)]
-enum KeyBytes {
-    Inline { len: u8, bytes: [u8; KEY_INLINE_LEN] },
-    Heap(Box<[u8]>),
-}
-
-impl Key {
-    fn new(key: &[u8]) -> Key {
-        match u8::try_from(key.len()) {
-            Ok(len) if key.len() <= KEY_INLINE_LEN => {
-                let mut bytes = [0; KEY_INLINE_LEN];
-                bytes[..key.len()].copy_from_slice(key);
-                Key(KeyBytes::Inline { len, bytes })
-            }
-            _ => Key(KeyBytes::Heap(key.into())),
-        }
-    }
-}
-
-impl Deref for Key {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match &self.0 {
-            KeyBytes::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            KeyBytes::Heap(bytes) => bytes,
-        }
-    }
-}
-
-impl AsRef<[u8]> for Key {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b\"{}\"", self.escape_ascii())
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Key) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Key) -> std::cmp::Ordering {
-        (**self).cmp(&**other)
-    }
-}
-
-impl PartialEq<&[u8]> for Key {
-    fn eq(&self, other: &&[u8]) -> bool {
-        **self == **other
-    }
-}
-
-impl<const N: usize> PartialEq<&[u8; N]> for Key {
-    fn eq(&self, other: &&[u8; N]) -> bool {
-        **self == **other
-    }
-}
-
-/// Entries of a keyspace in key order, from either end.
+/// Entries of a keyspace in key order, from either end; those of a hash keyspace in no order,
+/// both ends alike.
 ///
 /// It sees the state of the moment it was made, whatever is written, flushed or merged meanwhile,
 /// and blocks nobody. An error is the last item of that end: nothing is skipped behind it.
@@ -110,8 +33,14 @@ pub struct Range {
 
 enum Inner {
     Open(Box<Open>),
+    /// A hash keyspace: no order, so both ends are one.
+    Unordered {
+        pin: Arc<Pin>,
+        state: Arc<State>,
+        scan: Box<Scan>,
+    },
     /// The first item is this error.
-    Failed(crate::error::Error),
+    Failed(Error),
     Ended,
 }
 
@@ -128,14 +57,6 @@ struct Open {
     back: Option<Merge<BoxCursor>>,
 }
 
-/// What an iterator inside a transaction has besides.
-pub(crate) struct Inside {
-    /// The transaction's own writes up to a number of them: newer than everything else.
-    pub(crate) own: Option<(Arc<Memtable>, u64)>,
-    /// Takes note of what is shown.
-    pub(crate) watch: Watch,
-}
-
 impl Range {
     pub(crate) fn new(
         state: &Arc<State>,
@@ -148,7 +69,9 @@ impl Range {
         let open = || {
             state.check_open()?;
             let view = pin.view()?;
-            read::find_keyspace(&view, keyspace)?;
+            if read::find_keyspace(&view, keyspace)?.kind == IndexKind::Hash {
+                return Err(unordered());
+            }
             let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
             let (state, front, back) = (state.clone(), None, None);
             Ok(Open { state, pin, view, keyspace, inside, lower, upper, front, back })
@@ -160,19 +83,54 @@ impl Range {
         Range { inner }
     }
 
-    pub(crate) fn failed(error: crate::error::Error) -> Range {
+    /// All entries of a keyspace: in order, if it has one.
+    pub(crate) fn all(
+        state: &Arc<State>,
+        pin: Arc<Pin>,
+        keyspace: u32,
+        inside: Option<Inside>,
+    ) -> Range {
+        let is_hash = || {
+            state.check_open()?;
+            let view = pin.view()?;
+            let kind = read::find_keyspace(&view, keyspace)?.kind;
+            Ok((kind == IndexKind::Hash).then_some(view))
+        };
+        let unbounded = Bound::Unbounded;
+        match is_hash() {
+            Ok(Some(view)) => match Scan::new(state, &view, keyspace, pin.seq, inside) {
+                Ok(scan) => {
+                    let (state, scan) = (state.clone(), Box::new(scan));
+                    Range { inner: Inner::Unordered { pin, state, scan } }
+                }
+                Err(error) => Range::failed(error),
+            },
+            Ok(None) => Range::new(state, pin, keyspace, unbounded, unbounded, inside),
+            Err(error) => Range::failed(error),
+        }
+    }
+
+    pub(crate) fn failed(error: Error) -> Range {
         Range { inner: Inner::Failed(error) }
     }
 
     fn step(&mut self, forward: bool) -> Option<Result<(Key, Value)>> {
-        if let Inner::Open(open) = &mut self.inner {
-            let stepped = open.step(forward);
-            open.take_note(&stepped, forward);
-            match stepped {
-                Ok(Some(item)) => return Some(Ok(item)),
-                Ok(None) => self.inner = Inner::Ended,
-                Err(error) => self.inner = Inner::Failed(error),
+        let stepped = match &mut self.inner {
+            Inner::Open(open) => {
+                let stepped = open.step(forward);
+                open.take_note(&stepped, forward);
+                Some(stepped)
             }
+            Inner::Unordered { pin, state, scan } => {
+                Some(state.check_open().and_then(|()| pin.check()).and_then(|()| scan.next()))
+            }
+            Inner::Failed(_) | Inner::Ended => None,
+        };
+        match stepped {
+            Some(Ok(Some(item))) => return Some(Ok(item)),
+            Some(Ok(None)) => self.inner = Inner::Ended,
+            Some(Err(error)) => self.inner = Inner::Failed(error),
+            None => {}
         }
         match std::mem::replace(&mut self.inner, Inner::Ended) {
             Inner::Failed(error) => Some(Err(error)),
@@ -286,6 +244,11 @@ impl Open {
         *(if forward { &mut self.front } else { &mut self.back }) = Some(cursor);
         Ok(())
     }
+}
+
+/// What `range` and `prefix` say of a hash keyspace.
+fn unordered() -> Error {
+    Error::invalid("a hash keyspace has no order: it has iter, but neither range nor prefix")
 }
 
 /// Everything that may hold entries of a keyspace, newest first.

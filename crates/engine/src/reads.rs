@@ -215,6 +215,14 @@ fn find_newer(
     None
 }
 
+/// What an iterator inside a transaction has besides.
+pub(crate) struct Inside {
+    /// The transaction's own writes up to a number of them: newer than everything else.
+    pub(crate) own: Option<(Arc<Memtable>, u64)>,
+    /// Takes note of what is shown.
+    pub(crate) watch: Watch,
+}
+
 /// Tells a read set what an iterator shows.
 pub(crate) struct Watch {
     reads: Arc<Reads>,

@@ -18,7 +18,9 @@ use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
 use crate::catalog::{Catalog, Change, KeyspaceRecord};
 use crate::error::{Error, ErrorKind, Result};
-use crate::files::{self, Files, REMAP, TABLE};
+use crate::files::{self, Files, NextIds, REMAP, TABLE};
+use crate::hash_delta::HashIndex;
+use crate::hash_table::{self, HASH, HashTable};
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::{self, Loaded, Manifest};
@@ -33,7 +35,7 @@ use crate::vlog::Segments;
 const PROBE: FileKind = FileKind::new("probe");
 /// Table ids stay below.
 const FILE_ID_LIMIT: u64 = 1 << 62;
-/// Segment ids stay below.
+/// Segment and keyspace ids stay below.
 const SEGMENT_ID_LIMIT: u64 = u32::MAX as u64 - 1;
 
 /// What recovery met; part of `Stats`.
@@ -62,8 +64,9 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
     let number = numbers.last().map_or(1, |newest| newest + 1);
     let (catalog, fresh, torn) = match loaded {
         Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
-        None => (new_catalog(env.rng.next_u64()), true, false),
+        None => (new_catalog(env.rng.next_u64(), options.default_kind), true, false),
     };
+    check_default(&catalog, &options)?;
     let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };
     let files = Arc::new(new_files(&fs, &env, options, &catalog, &listing));
     // A new database has its MANIFEST before anything else, so that a directory with anything
@@ -72,7 +75,8 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
         true => Some(Manifest::start(&fs, &env, number, catalog.clone(), &numbers)?),
         false => None,
     };
-    let indexes = open_indexes(&files, &catalog)?;
+    let clean = report.clean && !torn;
+    let indexes = open_indexes(&files, &catalog, clean, &mut report)?;
     let segments = open_segments(&files, &catalog)?;
     let replay = replay(&files, &catalog, &mut report)?;
 
@@ -87,8 +91,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State
     }
     let manifest = manifest.expect("it was just started");
     let done: Vec<Name> = replay.superseded();
-    let clean = report.clean && !torn;
-    report.quarantined = set_aside(&fs, &listing, &known, &done, clean)?;
+    report.quarantined.extend(set_aside(&fs, &listing, &known, &done, clean)?);
     let view = new_view(manifest.catalog(), indexes, segments, &replay);
     let commit = new_commit(&replay);
     let log = replay.log;
@@ -118,17 +121,34 @@ fn check_ours(fs: &Arc<dyn Fs>, listing: &Listing, options: &Options) -> Result<
     Ok(())
 }
 
-fn new_catalog(db_id: u64) -> Catalog {
-    let name = DEFAULT_KEYSPACE.to_owned();
-    let keyspace =
-        KeyspaceRecord { name, index: IndexKind::BTree, tables: Vec::new(), generation: 0 };
+/// A default keyspace of another kind than a B-tree is created by the first open like any other, a
+/// crash in between notwithstanding.
+fn new_catalog(db_id: u64, default_kind: IndexKind) -> Catalog {
+    let default = KeyspaceRecord::new(DEFAULT_KEYSPACE.to_owned(), IndexKind::BTree);
+    let is_there = default_kind == IndexKind::BTree;
     Catalog {
         db_id,
         next_file: 1,
         next_segment: 1,
         next_keyspace: 1,
-        keyspaces: [(0, keyspace)].into(),
+        keyspaces: is_there.then_some((0, default)).into_iter().collect(),
         ..Catalog::default()
+    }
+}
+
+/// Refuses another kind of default keyspace than there is, before anything is changed.
+fn check_default(catalog: &Catalog, options: &Options) -> Result<()> {
+    let found = catalog.keyspaces.values().find(|keyspace| keyspace.name == DEFAULT_KEYSPACE);
+    match found {
+        Some(found) if found.index != options.default_kind => {
+            let (is, asked) = (found.index.as_str(), options.default_kind.as_str());
+            let message = format!(
+                "option default_keyspace: the database was made with a {is} index there, not with a \
+                 {asked} index"
+            );
+            Err(Error::invalid(message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -151,20 +171,35 @@ fn new_files(
     segment_ids.raise_above(SegmentId(catalog.next_segment.saturating_sub(1)));
     let newest_segment = newest(&[wal::SEGMENT, wal::VALUES], SEGMENT_ID_LIMIT);
     segment_ids.raise_above(SegmentId(u32::try_from(newest_segment).expect("below the limit")));
+    // A directory may be all that is left of a keyspace's creation.
+    let newest = u32::try_from(newest(&[HASH], SEGMENT_ID_LIMIT)).expect("below the limit");
+    let next = NextIds { file: next_file, keyspace: catalog.next_keyspace.max(newest + 1) };
     let (db_id, clock_ms) = (catalog.db_id, catalog.clock_ms);
-    Files::new(fs.clone(), env.clone(), db_id, options, segment_ids, next_file, clock_ms)
+    Files::new(fs.clone(), env.clone(), db_id, options, segment_ids, next, clock_ms)
 }
 
 fn raise_ids(files: &Files, catalog: Catalog) -> Catalog {
     let next_segment = catalog.next_segment.max(files.segment_ids.peek().0.saturating_add(1));
-    Catalog { next_file: catalog.next_file.max(files.next_file()), next_segment, ..catalog }
+    let next_file = catalog.next_file.max(files.next_file());
+    Catalog { next_file, next_segment, next_keyspace: files.next_keyspace(), ..catalog }
 }
 
-fn open_indexes(files: &Files, catalog: &Catalog) -> Result<HashMap<u32, Arc<dyn Index>>> {
+/// `clean`: the last close was, so that what was set aside before may go.
+fn open_indexes(
+    files: &Files,
+    catalog: &Catalog,
+    clean: bool,
+    report: &mut RecoveryReport,
+) -> Result<HashMap<u32, Arc<dyn Index>>> {
     let mut indexes: HashMap<u32, Arc<dyn Index>> = HashMap::new();
     for (id, keyspace) in &catalog.keyspaces {
-        let index = match keyspace.index {
+        let index: Arc<dyn Index> = match keyspace.index {
             IndexKind::BTree => Arc::new(Levels::open(files, &keyspace.tables)?),
+            IndexKind::Hash => {
+                let table = HashTable::open(files, *id, keyspace, clean)?;
+                report.quarantined.extend(table.quarantined());
+                Arc::new(HashIndex::newest(Arc::new(table)))
+            }
         };
         indexes.insert(*id, index);
     }
@@ -316,6 +351,8 @@ fn known_files(catalog: &Catalog, replay: &Replay) -> BTreeSet<Name> {
     let mut known: BTreeSet<Name> =
         log.map(|id| Name::new(wal::SEGMENT, u64::from(id.0))).collect();
     known.extend(files::named(catalog));
+    let hashed = catalog.keyspaces.iter().filter(|(_, found)| found.index == IndexKind::Hash);
+    known.extend(hashed.map(|(id, _)| Name::new(HASH, u64::from(*id))));
     known
 }
 
@@ -331,8 +368,13 @@ fn set_aside(
     let ours = [TABLE, REMAP, wal::SEGMENT, wal::VALUES, PROBE, manifest::PARTIAL];
     let mut quarantined = Vec::new();
     let mut changed = false;
-    for entry in listing.entries.iter().filter(|entry| !entry.is_dir) {
-        if superseded.contains(&entry.name) && !known.contains(&entry.name) {
+    for entry in &listing.entries {
+        if entry.is_dir {
+            if entry.name.kind == HASH && !known.contains(&entry.name) {
+                quarantined.extend(hash_table::set_aside(&**fs, entry, clean)?);
+                changed = true;
+            }
+        } else if superseded.contains(&entry.name) && !known.contains(&entry.name) {
             fs.remove(entry.name)?;
             changed = true;
         } else if entry.name.quarantined {

@@ -48,7 +48,8 @@ impl Snapshot {
         read::contains_at(&self.shared.state, &view, self.pin.seq, keyspace.id, key.as_ref())
     }
 
-    /// Entries whose keys are in a range, in order, from either end.
+    /// Entries whose keys are in a range, in order, from either end. In a hash keyspace the first
+    /// item is `Invalid`.
     pub fn range<K: AsRef<[u8]>>(&self, keyspace: &Keyspace, range: impl RangeBounds<K>) -> Range {
         match self.check(keyspace) {
             Ok(()) => new_range(&self.shared.state, self.pin.clone(), keyspace.id, &range),
@@ -56,7 +57,8 @@ impl Snapshot {
         }
     }
 
-    /// Entries whose keys start with a prefix, in order.
+    /// Entries whose keys start with a prefix, in order. In a hash keyspace the first item is
+    /// `Invalid`.
     pub fn prefix(&self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> Range {
         match self.check(keyspace) {
             Ok(()) => {
@@ -66,9 +68,12 @@ impl Snapshot {
         }
     }
 
-    /// All entries, in order.
+    /// All entries; in order, unless it is a hash keyspace.
     pub fn iter(&self, keyspace: &Keyspace) -> Range {
-        self.range::<&[u8]>(keyspace, ..)
+        match self.check(keyspace) {
+            Ok(()) => Range::all(&self.shared.state, self.pin.clone(), keyspace.id, None),
+            Err(error) => Range::failed(error),
+        }
     }
 }
 

@@ -268,7 +268,7 @@ impl State {
         changes.push(Change::Ids {
             file: self.files.next_file(),
             segment: self.files.segment_ids.peek().0.saturating_add(1),
-            keyspace: 0,
+            keyspace: self.files.next_keyspace(),
         });
         changes.push(Change::Clock { wall_ms: self.files.seen_ms() });
         manifest.commit(changes).map_err(|error| self.fail_with(error))

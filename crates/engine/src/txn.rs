@@ -29,9 +29,9 @@ use crate::history::Ticket;
 use crate::keyspace::Keyspace;
 use crate::options::{BATCH_LEN_MAX, VALUE_LEN_MAX, WriteOptions};
 use crate::pins::Pin;
-use crate::range::{Inside, Range, prefix_end};
+use crate::range::{Range, prefix_end};
 use crate::read::{self, Value};
-use crate::reads::Reads;
+use crate::reads::{Inside, Reads};
 use crate::record::RecordKind;
 use crate::view::new_memtable;
 use crate::write::{self, Op};
@@ -168,19 +168,28 @@ impl Transaction {
         self.new_range(keyspace, Bound::Included(prefix.as_ref()), upper)
     }
 
-    /// All entries, in order; as [`Transaction::range`].
+    /// All entries, in order; as [`Transaction::range`]. In a hash keyspace in no order, and then any
+    /// write to the keyspace is a conflict.
     pub fn iter(&self, keyspace: &Keyspace) -> Range {
-        self.new_range(keyspace, Bound::Unbounded, Bound::Unbounded)
+        if let Err(error) = self.check(keyspace) {
+            return Range::failed(error);
+        }
+        let inside = self.inside(keyspace, Bound::Unbounded, Bound::Unbounded);
+        Range::all(&self.shared.state, self.pin.clone(), keyspace.id, Some(inside))
     }
 
     fn new_range(&self, keyspace: &Keyspace, lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> Range {
         if let Err(error) = self.check(keyspace) {
             return Range::failed(error);
         }
-        let own = self.own(keyspace.id).map(|own| (own.clone(), self.writes.len() as u64));
-        let watch = self.reads.span(keyspace.id, keyspace.name(), lower, upper);
+        let inside = self.inside(keyspace, lower, upper);
         let (state, pin) = (&self.shared.state, self.pin.clone());
-        Range::new(state, pin, keyspace.id, lower, upper, Some(Inside { own, watch }))
+        Range::new(state, pin, keyspace.id, lower, upper, Some(inside))
+    }
+
+    fn inside(&self, keyspace: &Keyspace, lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> Inside {
+        let own = self.own(keyspace.id).map(|own| (own.clone(), self.writes.len() as u64));
+        Inside { own, watch: self.reads.span(keyspace.id, keyspace.name(), lower, upper) }
     }
 
     /// Sets a key's value. An empty value is a value.

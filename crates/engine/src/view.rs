@@ -113,6 +113,7 @@ impl View {
 pub(crate) fn new_memtable(kind: IndexKind) -> Arc<Memtable> {
     let order = match kind {
         IndexKind::BTree => Order::Ordered,
+        IndexKind::Hash => Order::Unordered,
     };
     Arc::new(Memtable::new(order))
 }

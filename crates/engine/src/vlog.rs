@@ -238,26 +238,38 @@ pub(crate) fn missing_segment(id: SegmentId) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-/// Writes copies of values into fresh value segments, in the order they come.
+/// Records that are gathered into one frame, in bytes. A longer one has a frame of its own.
+const FRAME_BYTES: usize = 32 << 10;
+
+/// Writes copies of records into fresh value segments, in the order they come, several to a frame.
 pub(crate) struct ValueWriter {
     files: Arc<Files>,
     open: Option<(Name, SegmentWriter)>,
-    count: u64,
+    /// Records of the open segment's next frame.
+    frame: Vec<u8>,
+    /// Frames of the open segment.
+    frames: u64,
     done: Vec<SegmentRecord>,
 }
 
 impl ValueWriter {
     pub(crate) fn new(files: Arc<Files>) -> ValueWriter {
-        ValueWriter { files, open: None, count: 0, done: Vec::new() }
+        ValueWriter { files, open: None, frame: Vec::new(), frames: 0, done: Vec::new() }
     }
 
     /// Writes a record; says where it is now.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> Result<ValuePtr> {
         let len = record.encoded_len();
-        let segment_bytes = self.files.options.segment_bytes;
-        let full = |writer: &SegmentWriter| writer.len() + len as u64 > segment_bytes;
-        if self.count > 0 && self.open.as_ref().is_some_and(|(_, writer)| full(writer)) {
-            self.end_segment()?;
+        let starts_frame = self.frame.len() + len > FRAME_BYTES;
+        if starts_frame {
+            self.end_frame()?;
+        }
+        if let Some((_, writer)) = &self.open {
+            let end = writer.len() + wal::FRAME_HEADER_LEN + (self.frame.len() + len) as u64;
+            let holds_some = self.frames > 0 || !self.frame.is_empty();
+            if holds_some && end > self.files.options.segment_bytes {
+                self.end_segment()?;
+            }
         }
         if self.open.is_none() {
             let id = self.files.segment_ids.next()?;
@@ -265,21 +277,43 @@ impl ValueWriter {
             let Files { fs, env, db_id, .. } = &*self.files;
             self.open = Some((name, SegmentWriter::create(fs, env, name, *db_id)?));
         }
-        let (_, writer) = self.open.as_mut().expect("a segment was just opened");
-        self.count += 1;
+        let (name, writer) = self.open.as_mut().expect("a segment was just opened");
         let db_id = self.files.db_id;
-        let address: Position = writer.append(self.count, len, &mut |address, out| {
-            record::encode(db_id, address, record, out);
-        })?;
+        if len > FRAME_BYTES {
+            self.frames += 1;
+            let address = writer.append(self.frames, len, &mut |address, out| {
+                record::encode(db_id, address, record, out);
+            })?;
+            return Ok(ValuePtr::new(address, len));
+        }
+        let start = self.frame.len();
+        let address = address_of(*name, writer, start);
+        self.frame.resize(start + len, 0);
+        record::encode(db_id, address, record, &mut self.frame[start..]);
         Ok(ValuePtr::new(address, len))
     }
 
+    fn end_frame(&mut self) -> Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let (name, writer) = self.open.as_mut().expect("its records have addresses");
+        let (expected, frame) = (address_of(*name, writer, 0), &self.frame);
+        self.frames += 1;
+        let fill = &mut |_, out: &mut [u8]| out.copy_from_slice(frame);
+        let address = writer.append(self.frames, frame.len(), fill)?;
+        assert!(address == expected, "the records are where their pointers say");
+        self.frame.clear();
+        Ok(())
+    }
+
     fn end_segment(&mut self) -> Result<()> {
+        self.end_frame()?;
         let Some((_, writer)) = &mut self.open else { return Ok(()) };
         writer.sync()?;
         let (_, writer) = self.open.take().expect("it is there");
         let meta = writer.finish()?;
-        self.count = 0;
+        self.frames = 0;
         self.done.push(SegmentRecord {
             id: meta.id.0,
             origin: SegmentOrigin::Copied,
@@ -300,6 +334,12 @@ impl ValueWriter {
     pub(crate) fn take(&mut self) -> Vec<SegmentRecord> {
         std::mem::take(&mut self.done)
     }
+}
+
+/// Where byte `at` of a segment's next frame will be.
+fn address_of(name: Name, writer: &SegmentWriter, at: usize) -> Position {
+    let segment = SegmentId(u32::try_from(name.id).expect("a segment's number fits"));
+    Position { segment, offset: writer.len() + wal::FRAME_HEADER_LEN + at as u64 }
 }
 
 impl Drop for ValueWriter {

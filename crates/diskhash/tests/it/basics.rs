@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use diskhash::{At, Generation, Leftovers, Options, ReadMode, Table};
 use vfs::Env;
-use vfs::sim::SimDisk;
+use vfs::sim::{At as When, CallKind, Fault, SimDisk, Times, What};
 
 fn slots_of(generation: &Arc<Generation>, hash: u64) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
@@ -51,5 +51,54 @@ fn applied_slots_are_candidates_newest_first_also_after_a_reopen() {
                 assert!(slots_of(&table.newest(), hash ^ 1 << 40).is_empty());
             }
         }
+    }
+}
+
+/// Hashes that differ in what is kept of them.
+const SEVEN: u64 = 7 << 32;
+const EIGHT: u64 = 8 << 32;
+
+#[test]
+fn a_commit_that_is_taken_back_leaves_nothing_and_its_ids_are_not_used_again() {
+    let disk = SimDisk::new(1);
+    let open = |at| {
+        let env = Env::sim(1).env;
+        Table::open(disk.root(), &env, Options::new(4), at, Leftovers::Keep).unwrap()
+    };
+    let table = open(At::Latest);
+    let kept = table.apply([(SEVEN, &b"kept"[..])]).unwrap();
+    let files = disk.files();
+    let gone = table.apply([(SEVEN, &b"gone"[..]), (EIGHT, &b"gone"[..])]).unwrap();
+    table.revert(&kept);
+    assert_eq!(disk.files(), files);
+    assert_eq!(table.newest().id(), kept.id());
+    assert_eq!(slots_of(&table.newest(), SEVEN), [b"kept"]);
+    // Who still has it goes on reading it.
+    assert_eq!(slots_of(&gone, SEVEN), [b"gone", b"kept"]);
+    let next = table.apply([(SEVEN, &b"next"[..])]).unwrap();
+    assert!(next.id() > gone.id());
+    table.release(kept.id());
+    let table = open(At::Generation(next.id()));
+    assert_eq!(slots_of(&table.newest(), SEVEN), [b"next", b"kept"]);
+    assert!(slots_of(&table.newest(), EIGHT).is_empty());
+    assert!(table.quarantined().is_empty());
+}
+
+#[test]
+fn a_commit_that_cannot_sync_for_want_of_space_does_not_promise_that_the_table_goes_on() {
+    for kind in [CallKind::Sync, CallKind::SyncDir] {
+        let disk = SimDisk::new(1);
+        let env = Env::sim(1).env;
+        let open = || Table::open(disk.root(), &env, Options::new(4), At::Latest, Leftovers::Keep);
+        let table = open().unwrap();
+        let mut builder = table.builder();
+        builder.add(SEVEN, b"lily");
+        let built = builder.finish().unwrap().unwrap();
+        let at = When::Kind(kind, disk.calls_of(kind));
+        disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+        let error = table.commit(built).unwrap_err();
+        assert!(matches!(error, vfs::Error::Io { .. }), "{error}");
+        let refused = table.apply([(EIGHT, &b"rose"[..])]).unwrap_err();
+        assert!(matches!(refused, vfs::Error::Poisoned { .. }), "{refused}");
     }
 }

@@ -7,6 +7,7 @@ use vfs::{Env, Random};
 use wal::SegmentIds;
 
 use super::*;
+use crate::files::NextIds;
 use crate::index::Index;
 use crate::options::{Options, ReadMode};
 use crate::vlog::Values;
@@ -24,7 +25,15 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn files(disk: &SimDisk, options: Options) -> Arc<Files> {
     let env = Env::sim(1).env;
-    Arc::new(Files::new(disk.root(), env, 7, options, SegmentIds::new(), 1, 0))
+    Arc::new(Files::new(
+        disk.root(),
+        env,
+        7,
+        options,
+        SegmentIds::new(),
+        NextIds { file: 1, keyspace: 1 },
+        0,
+    ))
 }
 
 fn tiny_options() -> Options {

@@ -7,11 +7,20 @@ use vfs::{Env, Random};
 use wal::SegmentIds;
 
 use super::*;
+use crate::files::NextIds;
 use crate::options::{Options, ReadMode};
 
 fn files(disk: &SimDisk) -> Arc<Files> {
     let options = Options::default().read_mode(ReadMode::Positional);
-    Arc::new(Files::new(disk.root(), Env::sim(1).env, 7, options, SegmentIds::new(), 1, 0))
+    Arc::new(Files::new(
+        disk.root(),
+        Env::sim(1).env,
+        7,
+        options,
+        SegmentIds::new(),
+        NextIds { file: 1, keyspace: 1 },
+        0,
+    ))
 }
 
 fn key(index: u32) -> Vec<u8> {

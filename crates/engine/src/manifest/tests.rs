@@ -13,11 +13,12 @@ const DUMPS: &str = include_str!("../../../../docs/formats/manifest.md");
 
 fn example() -> Catalog {
     let table = |file, level| TableRecord { file, level, len: 8192, footer_crc: 0xc0ff_ee00 };
-    let users = KeyspaceRecord {
-        name: "users".into(),
-        index: IndexKind::BTree,
-        tables: vec![table(9, 1), table(11, 0), table(12, 0)],
-        generation: 0,
+    let tables = vec![table(9, 1), table(11, 0), table(12, 0)];
+    let users = KeyspaceRecord { tables, ..KeyspaceRecord::new("users".into(), IndexKind::BTree) };
+    let blobs = KeyspaceRecord {
+        generation: 19,
+        hasher: 0x4a5,
+        ..KeyspaceRecord::new("blobs".into(), IndexKind::Hash)
     };
     let segment = |id, origin| SegmentRecord {
         id,
@@ -34,15 +35,8 @@ fn example() -> Catalog {
         next_keyspace: 4,
         clock_ms: 1_750_000_000_000,
         keyspaces: [
-            (
-                0,
-                KeyspaceRecord {
-                    name: "default".into(),
-                    index: IndexKind::BTree,
-                    tables: vec![],
-                    generation: 0,
-                },
-            ),
+            (0, KeyspaceRecord::new("default".into(), IndexKind::BTree)),
+            (2, blobs),
             (3, users),
         ]
         .into(),

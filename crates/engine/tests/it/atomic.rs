@@ -11,7 +11,7 @@ use crate::world::{TestResult, World, assert_sound, key, kind_of, tiny, value};
 
 /// Every kind of keyspace.
 pub(crate) fn kinds() -> Vec<KeyspaceOptions> {
-    vec![KeyspaceOptions::btree()]
+    vec![KeyspaceOptions::btree(), KeyspaceOptions::hash()]
 }
 
 /// A fresh database with a keyspace of each kind, with nothing, a flush, or a merge in between.

@@ -10,7 +10,7 @@ use vfs::sim::{CallKind, ImageKind, SimDisk};
 
 use crate::script::{History, Step, short, state_of};
 use crate::world::{
-    TestResult, World, assert_same, assert_sound, contents, key, kind_of, modes, tiny, value,
+    TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, modes, tiny, value,
 };
 
 /// A history that was recorded call by call.
@@ -148,12 +148,19 @@ fn row_022_a_batch_larger_than_a_memtable_survives_the_flush_of_its_predecessor(
 
 #[test]
 fn row_025_a_log_that_comes_back_from_the_dead_changes_nothing() -> TestResult {
+    for options in both(&tiny().promote_min(1.0)) {
+        come_back_from_the_dead(&options)?;
+    }
+    Ok(())
+}
+
+fn come_back_from_the_dead(options: &Options) -> TestResult {
     let world = World::new(25);
-    let db = world.open(&tiny())?;
+    let db = world.open(options)?;
     let mut dead: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for round in 0..10 {
         for index in 0..20 {
-            db.put(key(index), value(index, round, 40))?; // inline: no log is promoted
+            db.put(key(index), value(index, round, 40))?; // no log is promoted
         }
         db.delete(key(round))?;
         for name in world.names(".wal") {
@@ -170,7 +177,7 @@ fn row_025_a_log_that_comes_back_from_the_dead_changes_nothing() -> TestResult {
     for (name, bytes) in &dead {
         let image = world.crash(ImageKind::Everything, 1);
         image.disk.write_file(name, bytes);
-        let db = image.open(&tiny())?;
+        let db = image.open(options)?;
         assert_same(&contents(db.default_keyspace())?, &expected, "a replayed log");
         assert_eq!(db.stats().recovery.quarantined, [name.as_str()]);
     }
@@ -179,9 +186,15 @@ fn row_025_a_log_that_comes_back_from_the_dead_changes_nothing() -> TestResult {
 
 #[test]
 fn row_025_a_needed_file_that_is_gone_is_corrupt_and_named() -> TestResult {
+    for options in both(&tiny().promote_min(0.3)) {
+        lose_each_file(&options)?;
+    }
+    Ok(())
+}
+
+fn lose_each_file(options: &Options) -> TestResult {
     let world = World::new(25);
-    let options = tiny().promote_min(0.3);
-    let db = world.open(&options)?;
+    let db = world.open(options)?;
     for index in 0..40 {
         db.put(key(index), value(index, 0, if index.is_multiple_of(2) { 30 } else { 700 }))?;
     }
@@ -197,7 +210,7 @@ fn row_025_a_needed_file_that_is_gone_is_corrupt_and_named() -> TestResult {
     for name in files.keys().filter(|name| *name != "LOCK") {
         let image = world.crash(ImageKind::Everything, 1);
         image.disk.corrupt(name, &vfs::sim::Damage::Remove);
-        match image.open(&options) {
+        match image.open(options) {
             Ok(db) => {
                 // Only the newest log can go unnoticed: nothing attests that it was ever made.
                 assert!(name.ends_with(".wal"), "{name} was removed and nobody noticed");
@@ -231,8 +244,13 @@ fn id_of(name: &str) -> Option<(String, u64)> {
 
 #[test]
 fn row_026_088_ids_grow_over_every_crash_image() {
-    let options = tiny();
-    let recorded = record(&options, &short(), false);
+    for options in both(&tiny()) {
+        ids_grow(&options);
+    }
+}
+
+fn ids_grow(options: &Options) {
+    let recorded = record(options, &short(), false);
     let world = &recorded.world;
     for boundary in (recorded.steps[0].0..world.disk.boundaries()).step_by(5) {
         let kinds = ImageKind::kinds();
@@ -243,7 +261,7 @@ fn row_026_088_ids_grow_over_every_crash_image() {
             let newest = newest.entry(kind).or_default();
             *newest = id.max(*newest);
         }
-        let db = image.open(&options).expect("a crash image opens");
+        let db = image.open(options).expect("a crash image opens");
         db.put(b"a", value(1, 1, 30)).expect("a healthy disk");
         db.put(b"b", value(2, 1, 600)).expect("a healthy disk");
         db.flush().expect("a healthy disk");
@@ -343,6 +361,13 @@ fn an_unlogged_batch_is_there_after_its_flush_and_whole_or_gone_before() -> Test
 
 #[test]
 fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
+    for hash in [false, true] {
+        reopen_with_other_options(hash)?;
+    }
+    Ok(())
+}
+
+fn reopen_with_other_options(hash: bool) -> TestResult {
     let world = World::new(107);
     let sets = [
         tiny(),
@@ -352,6 +377,7 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
         tiny().bloom_bits_per_key(0).table_bytes(1 << 20).level0_files(9).level0_files_max(9),
         Options::default().durability(Durability::Always).memtable_entries(3),
     ];
+    let sets = sets.map(|set| both(&set)[usize::from(hash)].clone());
     let mut expected = BTreeMap::new();
     for round in 0..12_u64 {
         let db = world.open(&sets[usize::try_from(round)? % sets.len()])?;
@@ -371,10 +397,10 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
             }
         }
     }
-    let db = world.open(&tiny())?;
+    let db = world.open(&sets[0])?;
     assert_same(&contents(db.default_keyspace())?, &expected, "the default keyspace");
     assert_eq!(
-        kind_of(Db::open_on(world.disk.root(), world.sim.env.clone(), tiny())),
+        kind_of(Db::open_on(world.disk.root(), world.sim.env.clone(), sets[0].clone())),
         ErrorKind::Locked
     );
     assert_sound(&db)?;
@@ -387,17 +413,23 @@ fn row_107_other_options_at_the_next_open_lose_nothing() -> TestResult {
 /// failure took it away from under the new log segment. Catalogue row 13.
 #[test]
 fn a_power_failure_after_a_kill_leaves_a_database_that_opens() {
+    for options in both(&tiny()) {
+        fail_after_a_kill(&options);
+    }
+}
+
+fn fail_after_a_kill(options: &Options) {
     let first = SimDisk::new(1);
     first.record();
-    drop(Db::open_on(first.root(), Env::sim(1).env, tiny()).expect("a healthy disk"));
+    drop(Db::open_on(first.root(), Env::sim(1).env, options.clone()).expect("a healthy disk"));
     for killed in 0..first.boundaries() {
         let disk = first.fork_at(killed, 1);
         disk.record();
-        drop(Db::open_on(disk.root(), Env::sim(2).env, tiny()).expect("a kill"));
+        drop(Db::open_on(disk.root(), Env::sim(2).env, options.clone()).expect("a kill"));
         for boundary in 0..disk.boundaries() {
             for kind in ImageKind::kinds() {
                 let image = disk.image(boundary, *kind, 1);
-                let opened = Db::open_on(image.root(), Env::sim(3).env, tiny());
+                let opened = Db::open_on(image.root(), Env::sim(3).env, options.clone());
                 if let Err(error) = opened {
                     panic!("killed at {killed}, crash at {boundary}, {kind:?}: {error:?}");
                 }

@@ -5,7 +5,9 @@ use engine::{Db, Durability, ErrorKind, KeyspaceOptions, Options, WriteOptions};
 use vfs::sim::{At, CallKind, Fault, ImageKind, Times, What};
 
 use crate::script::{History, Step, handle, short, state_of};
-use crate::world::{TestResult, World, assert_sound, contents, key, kind_of, modes, tiny, value};
+use crate::world::{
+    TestResult, World, assert_sound, both, contents, key, kind_of, modes, tiny, value,
+};
 
 /// How a run under faults went.
 struct Run {
@@ -114,26 +116,31 @@ const SYNCS: [(What, Times); 3] = [
 
 #[test]
 fn row_017_023_024_080_one_failing_call_loses_nothing_appending_by_mapping() {
-    sweep(&tiny(), false, &ONCE, 3);
+    for options in both(&tiny()) {
+        sweep(&options, false, &ONCE, 4);
+    }
 }
 
 #[test]
 fn row_017_023_024_080_one_failing_call_loses_nothing_appending_by_writes() {
-    let options = tiny().durability(Durability::Always);
-    sweep(&options, true, &ONCE, 5);
+    for options in both(&tiny().durability(Durability::Always)) {
+        sweep(&options, true, &ONCE, 7);
+    }
 }
 
 #[test]
 fn row_078_calls_that_fail_for_ever_lose_nothing() {
-    let options = tiny().append_mode(engine::AppendMode::Positional);
-    sweep(&options, false, &FOREVER, 5);
+    for options in both(&tiny().append_mode(engine::AppendMode::Positional)) {
+        sweep(&options, false, &FOREVER, 7);
+    }
 }
 
 #[test]
 fn row_036_079_a_failing_sync_ends_the_writes_and_loses_nothing_durable() {
     // A sync whose bytes are lost although reads still show them leaves a process that goes on
     // after it; only what is on the medium counts then.
-    for options in [tiny(), tiny().durability(Durability::Always)] {
+    let [btree, hash] = both(&tiny());
+    for options in [btree.clone(), btree.durability(Durability::Always), hash] {
         let script = short();
         let calls = run_with(None, &options, &script, false).world.disk.calls();
         for (number, (what, times)) in SYNCS.iter().enumerate() {
@@ -332,9 +339,9 @@ fn row_078_a_full_disk_is_readable_and_reopens_when_there_is_space_again() -> Te
 
 #[test]
 fn row_023_024_a_flush_that_fails_is_done_again_before_the_next_one() -> TestResult {
-    for nth in 0..40 {
+    for (nth, hash) in (0..40).flat_map(|nth| [(nth, false), (nth, true)]) {
         let world = World::new(23);
-        let options = tiny();
+        let options = both(&tiny())[usize::from(hash)].clone();
         let db = world.open(&options)?;
         for index in 0..12 {
             db.put(key(index), value(index, 1, 200))?;

@@ -20,3 +20,4 @@ mod threads;
 mod closing;
 mod checkpoints;
 mod collect;
+mod hashed;

@@ -4,14 +4,18 @@ use engine::{Db, Options};
 use vfs::sim::{Damage, ImageKind};
 
 use crate::world::{
-    TestResult, World, assert_sound, contents, key, put_real_file, real_files, tiny, value,
+    TestResult, World, assert_sound, both, contents, key, put_real_file, real_files, tiny, value,
 };
 
 const UNKNOWN: [&str; 3] = ["00000000000000f1.tbl", "00000000000000f2.val", "00000000000000f3.wal"];
 
 fn filled() -> (World, Db) {
+    filled_with(&tiny())
+}
+
+fn filled_with(options: &Options) -> (World, Db) {
     let world = World::new(1);
-    let db = world.open(&tiny()).expect("a new database");
+    let db = world.open(options).expect("a new database");
     for index in 0..40 {
         db.put(key(index), value(index, 0, if index.is_multiple_of(2) { 30 } else { 700 }))
             .expect("healthy");
@@ -164,7 +168,14 @@ fn an_unknown_file_whose_name_is_taken_by_one_set_aside_does_not_stop_the_open()
 
 #[test]
 fn row_052_what_a_crash_left_half_made_is_set_aside_and_ids_are_not_used_again() -> TestResult {
-    let (world, db) = filled();
+    for options in both(&tiny()) {
+        look_at_every_third_boundary(&options)?;
+    }
+    Ok(())
+}
+
+fn look_at_every_third_boundary(options: &Options) -> TestResult {
+    let (world, db) = filled_with(options);
     world.disk.record();
     for index in 0..40 {
         db.put(key(index), value(index, 1, 300))?;
@@ -173,7 +184,7 @@ fn row_052_what_a_crash_left_half_made_is_set_aside_and_ids_are_not_used_again()
     for boundary in (0..world.disk.boundaries()).step_by(3) {
         let image = world.image(boundary, ImageKind::Everything, 1);
         let before: Vec<String> = image.files().into_keys().collect();
-        let db = image.open(&tiny())?;
+        let db = image.open(options)?;
         assert_eq!(db.iter().count(), 40, "boundary {boundary}");
         let quarantined = db.stats().recovery.quarantined;
         for name in &quarantined {
@@ -182,7 +193,7 @@ fn row_052_what_a_crash_left_half_made_is_set_aside_and_ids_are_not_used_again()
         db.compact()?;
         assert_sound(&db)?;
         db.close()?;
-        drop(image.open(&tiny())?);
+        drop(image.open(options)?);
         assert_eq!(bad(&image), Vec::<String>::new(), "boundary {boundary}");
     }
     Ok(())

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Db, Keyspace, KeyspaceOptions, Result, WriteOptions};
+use engine::{Db, IndexKind, Keyspace, KeyspaceOptions, Result, WriteOptions};
 
-use crate::world::{Map, contents, key, value};
+use crate::world::{Map, contents, key, other_kind, value};
 
 /// Everything in a database, by keyspace.
 pub(crate) type State = BTreeMap<String, Map>;
@@ -149,7 +149,7 @@ impl History {
 }
 
 fn perform(db: &Db, step: &Step, version: u64) -> Result<()> {
-    let keyspace = |name: &str| db.keyspace(name, KeyspaceOptions::btree());
+    let keyspace = |name: &str| handle(db, name);
     match *step {
         Step::Put(name, index, len) => keyspace(name)?.put(key(index), value(index, version, len)),
         Step::PutDurable(name, index, len) => {
@@ -185,8 +185,15 @@ pub(crate) fn state_of(db: &Db) -> Result<State> {
     Ok(state)
 }
 
+/// Opens or creates a keyspace. "side" is of the other kind than the default keyspace, so that a
+/// batch over both is one over both kinds.
 pub(crate) fn handle(db: &Db, name: &str) -> Result<Keyspace> {
-    db.keyspace(name, KeyspaceOptions::btree())
+    let kind = db.default_keyspace().kind();
+    let same = || match kind {
+        IndexKind::BTree => KeyspaceOptions::btree(),
+        _ => KeyspaceOptions::hash(),
+    };
+    db.keyspace(name, if name == "side" { other_kind(kind) } else { same() })
 }
 
 /// Every kind of call, small enough to be run some thousand times.

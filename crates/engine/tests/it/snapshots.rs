@@ -6,7 +6,8 @@ use engine::{ErrorKind, Options, ReadMode};
 
 use crate::script::handle;
 use crate::world::{
-    Map, TestResult, World, assert_same, assert_sound, contents, key, kind_of, modes, tiny, value,
+    Map, TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, modes, tiny,
+    value,
 };
 
 fn fill(db: &engine::Db, version: u64) -> TestResult {
@@ -210,8 +211,15 @@ fn a_keyspace_made_after_a_snapshot_is_not_in_it() -> TestResult {
 
 #[test]
 fn a_snapshot_keeps_a_database_open_and_an_expiry_passes_in_it_too() -> TestResult {
+    for options in both(&tiny().read_mode(ReadMode::Mapped)) {
+        expire_in_a_snapshot(&options)?;
+    }
+    Ok(())
+}
+
+fn expire_in_a_snapshot(options: &Options) -> TestResult {
     let world = World::new(10);
-    let db = world.open(&tiny().read_mode(ReadMode::Mapped))?;
+    let db = world.open(options)?;
     let options = engine::WriteOptions::default().ttl(Duration::from_secs(1));
     db.put_with(b"k", b"v", options)?;
     let keyspace = db.default_keyspace().clone();

@@ -4,7 +4,7 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use engine::{Db, ErrorKind, Keyspace, KeyspaceOptions, Transaction, WriteOptions};
+use engine::{Db, ErrorKind, IndexKind, Keyspace, KeyspaceOptions, Transaction, WriteOptions};
 use vfs::Random;
 use vfs::sim::ImageKind;
 
@@ -148,15 +148,18 @@ fn a_phantom_is_refused_in_what_an_iterator_showed_and_only_there() -> TestResul
             (prefix, 5, &[10, 15, 19], &[9, 20, 100]),
             (none, 0, &[], &[1, 10, 11, 18, 30]),
         ];
-        for (case, (read, count, conflicting, passing)) in cases.into_iter().enumerate() {
+        // Without an order there are no gaps: whoever began to iterate has read everything.
+        let ordered = keyspace.kind() == IndexKind::BTree;
+        let cases = &cases[..if ordered { cases.len() } else { 3 }];
+        for (case, (read, count, conflicting, passing)) in cases.iter().enumerate() {
             for (index, conflicts) in conflicting
                 .iter()
                 .map(|index| (*index, true))
-                .chain(passing.iter().map(|i| (*i, false)))
+                .chain(passing.iter().map(|i| (*i, !ordered)))
             {
                 for deletes in [false, true] {
                     let mut txn = db.transaction();
-                    assert_eq!(read(&txn, keyspace), count, "case {case}");
+                    assert_eq!(read(&txn, keyspace), *count, "case {case}");
                     txn.put(db.default_keyspace(), b"count", b"")?;
                     let was_there = keyspace.contains(key(index))?;
                     match deletes {
@@ -176,7 +179,8 @@ fn a_phantom_is_refused_in_what_an_iterator_showed_and_only_there() -> TestResul
             }
         }
         // Bounds that are not keys, and the excluded one.
-        for (index, conflicts) in [(12, false), (13, true), (16, true), (17, false)] {
+        let around = [(12, false), (13, true), (16, true), (17, false)];
+        for (index, conflicts) in around.into_iter().filter(|_| ordered) {
             let mut txn = db.transaction();
             assert_eq!(txn.range(keyspace, bounds(12, 16)).count(), 2);
             txn.put(db.default_keyspace(), b"count", b"")?;
@@ -329,6 +333,9 @@ fn own_writes_are_read_back_in_iterators_too() -> TestResult {
                     3 => {
                         assert_eq!(shown(&txn, keyspace, &mut random)?, expected);
                         let (low, high) = (key(index), key(index + 7));
+                        if keyspace.kind() != IndexKind::BTree {
+                            continue;
+                        }
                         let range = txn.range(keyspace, low.clone()..high.clone());
                         let keys: Vec<_> = range.map(|e| e.map(|e| e.0.to_vec())).collect();
                         let keys = keys.into_iter().collect::<engine::Result<Vec<_>>>()?;

@@ -6,7 +6,7 @@ use vfs::sim::CallKind;
 
 use crate::script::handle;
 use crate::world::{
-    Map, TestResult, World, assert_same, assert_sound, contents, key, modes, tiny, value,
+    Map, TestResult, World, assert_same, assert_sound, both, contents, key, modes, tiny, value,
 };
 
 /// Checks a database as it is, after a flush, a compaction, a clean reopen and a kill.
@@ -72,7 +72,8 @@ fn row_103_values_around_every_limit_read_back_at_every_stage() -> TestResult {
 
 #[test]
 fn row_103_one_value_of_32_mib_with_default_options_and_with_tiny_ones() -> TestResult {
-    for options in [Options::default(), tiny(), Options::default().segment_bytes(16 << 20)] {
+    let [btree, hash] = both(&Options::default());
+    for options in [btree.clone(), tiny(), btree.segment_bytes(16 << 20), hash] {
         let scratch = tempfile::tempdir()?;
         let big = Random::new(103).bytes(32 << 20);
         let db = Db::open(scratch.path(), options.clone())?;
@@ -112,8 +113,15 @@ fn row_104_the_longest_legal_keys_pass_flush_compaction_and_reopen() -> TestResu
 
 #[test]
 fn row_110_the_callers_buffers_can_be_used_again() -> TestResult {
+    for options in both(&tiny()) {
+        reuse_buffers(&options)?;
+    }
+    Ok(())
+}
+
+fn reuse_buffers(options: &Options) -> TestResult {
     let world = World::new(110);
-    let db = world.open(&tiny())?;
+    let db = world.open(options)?;
     let (mut key_buffer, mut value_buffer) = (vec![0; 9], vec![0; 200]);
     let mut batch = db.batch();
     let mut expected = Map::new();
@@ -204,6 +212,8 @@ fn row_041_deleting_everything_and_compacting_leaves_nothing() -> TestResult {
         let db = world.open(&options)?;
         assert_eq!(db.iter().count(), 0);
         assert_eq!(world.names(".tbl"), Vec::<String>::new());
+        assert_eq!(world.names(".part"), Vec::<String>::new());
+        assert_eq!(world.names(".run"), Vec::<String>::new());
     }
     Ok(())
 }

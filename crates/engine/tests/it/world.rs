@@ -5,7 +5,10 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use engine::{AppendMode, Db, Durability, ErrorKind, Keyspace, Options, ReadMode, Result};
+use engine::{
+    AppendMode, Db, Durability, ErrorKind, IndexKind, Keyspace, KeyspaceOptions, Options, ReadMode,
+    Result,
+};
 use vfs::sim::{ImageKind, SimDisk};
 use vfs::{Env, SimEnv};
 
@@ -90,13 +93,26 @@ pub(crate) fn tiny() -> Options {
         .read_mode(ReadMode::Positional)
 }
 
-/// Both ways to append crossed with both ways to read.
+/// The options with either kind of default keyspace.
+pub(crate) fn both(options: &Options) -> [Options; 2] {
+    let kinds = [KeyspaceOptions::btree(), KeyspaceOptions::hash()];
+    kinds.map(|kind| options.clone().default_keyspace(kind))
+}
+
+/// Both ways to append crossed with both ways to read; some of it with a hash keyspace as the
+/// default one.
 pub(crate) fn modes(options: &Options) -> Vec<Options> {
     let mut modes = Vec::new();
     for append in [AppendMode::Auto, AppendMode::Positional] {
         for read in [ReadMode::Mapped, ReadMode::Positional] {
             modes.push(options.clone().append_mode(append).read_mode(read));
         }
+    }
+    for (append, read) in
+        [(AppendMode::Auto, ReadMode::Positional), (AppendMode::Positional, ReadMode::Mapped)]
+    {
+        let hash = options.clone().default_keyspace(KeyspaceOptions::hash());
+        modes.push(hash.append_mode(append).read_mode(read));
     }
     modes
 }
@@ -117,7 +133,12 @@ pub(crate) fn option_set(number: u64) -> Options {
     };
     let append = if number.is_multiple_of(2) { AppendMode::Auto } else { AppendMode::Positional };
     let read = if (number / 2).is_multiple_of(2) { ReadMode::Mapped } else { ReadMode::Positional };
+    let kind = match number % 3 {
+        2 => KeyspaceOptions::hash(),
+        _ => KeyspaceOptions::btree(),
+    };
     Options::default()
+        .default_keyspace(kind)
         .segment_bytes(segment_bytes)
         .log_bytes(segment_bytes * pick(&[1, 4, 64]))
         .memtable_bytes(pick(&[4096, 4096, 16 << 10, 1 << 20]))
@@ -143,11 +164,17 @@ pub(crate) fn contents(keyspace: &Keyspace) -> Result<Map> {
         let (key, value) = entry?;
         forwards.push((key.to_vec(), value.into_vec()));
     }
+    if keyspace.kind() == IndexKind::Hash {
+        forwards.sort();
+    }
     assert!(forwards.is_sorted_by(|a, b| a.0 < b.0), "keys ascend, each once");
     let mut backwards = Vec::new();
     for entry in keyspace.iter().rev() {
         let (key, value) = entry?;
         backwards.push((key.to_vec(), value.into_vec()));
+    }
+    if keyspace.kind() == IndexKind::Hash {
+        backwards.sort_by(|a, b| b.cmp(a));
     }
     backwards.reverse();
     assert!(forwards == backwards, "backwards is forwards reversed");
@@ -174,6 +201,14 @@ pub(crate) fn assert_sound(db: &Db) -> Result<()> {
     let report = db.check()?;
     assert!(report.is_sound(), "{:?}", report.damage);
     Ok(())
+}
+
+/// The other kind of index.
+pub(crate) fn other_kind(kind: IndexKind) -> KeyspaceOptions {
+    match kind {
+        IndexKind::BTree => KeyspaceOptions::hash(),
+        _ => KeyspaceOptions::btree(),
+    }
 }
 
 /// The kind of the error that a call must return.

@@ -1,0 +1,257 @@
+//! Merges of a hash index: `diskhash` says which files and merges them; here is what it asks about
+//! slots. Only their records know.
+//!
+//! 1. A slot goes only when a newer one of its key stays, or when it hides nothing: it is a
+//!    tombstone or expired, and no older slot of its key can exist.
+//! 2. A record that is not there any more was shadowed, and so is every slot that leads to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use diskhash::{Cursor, Job, Owner, Verdict};
+
+use crate::compact::is_expired;
+use crate::dissolve::Dissolver;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::hash_delta::{HashIndex, into_delta, unchanged};
+use crate::hash_table::{HashTable, Sweep};
+use crate::index::{Delta, Merge, MergeContext};
+use crate::record::ValuePtr;
+use crate::slot::{Expiry, Slot};
+use crate::vlog::{Segments, Values};
+
+/// Slots that a step of a search looks at: some milliseconds of work.
+const STEP_SLOTS: u64 = 16_384;
+
+/// The merge an index needs most. `full`: until there are no runs, and no partition holds anything
+/// that hides nothing.
+pub(crate) fn plan(
+    index: &HashIndex,
+    context: &MergeContext,
+    full: bool,
+) -> Option<Box<dyn Merge>> {
+    let table = &index.table;
+    let owner = SlotOwner {
+        files: context.files.clone(),
+        keyspace: context.keyspace,
+        segments: context.segments.clone(),
+        dissolver: Dissolver::new(context),
+        now_ms: context.files.now_ms(),
+        garbage: BTreeMap::new(),
+        older: None,
+        failure: None,
+    };
+    let now_ms = owner.now_ms;
+    let merge = |work| Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>);
+    if let Some(job) = table.table.plan(full) {
+        return merge(Work::Job(Box::new(job)));
+    }
+    if !full || index.generation().is_empty() {
+        return None;
+    }
+    let mut sweep = table.sweep.lock();
+    if *sweep == Sweep::Rewriting {
+        if let Some(job) = table.table.plan_rewrite() {
+            return merge(Work::Job(Box::new(job)));
+        }
+        *sweep = Sweep::Unknown;
+    }
+    match *sweep {
+        Sweep::Clean { generation, until_ms }
+            if generation == index.generation().id()
+                && until_ms.is_none_or(|until_ms| now_ms < until_ms) =>
+        {
+            None
+        }
+        _ => merge(Work::Search(Box::new(Search {
+            cursor: index.generation().cursor(),
+            generation: index.generation().id(),
+            until_ms: None,
+        }))),
+    }
+}
+
+struct HashMerge {
+    table: Arc<HashTable>,
+    work: Work,
+    owner: SlotOwner,
+}
+
+enum Work {
+    Job(Box<Job>),
+    /// Looks whether a rewrite would drop anything.
+    Search(Box<Search>),
+}
+
+struct Search {
+    cursor: Cursor,
+    generation: u64,
+    /// No slot that was seen expires before; `None`: none expires.
+    until_ms: Option<u64>,
+}
+
+impl Merge for HashMerge {
+    fn step(&mut self) -> Result<bool> {
+        match &mut self.work {
+            Work::Job(job) => {
+                let done = job.step(&mut self.owner);
+                if let Some(error) = self.owner.failure.take() {
+                    return Err(error);
+                }
+                let done = done?;
+                if done {
+                    self.owner.dissolver.finish()?;
+                }
+                Ok(done)
+            }
+            Work::Search(search) => search.step(&mut self.owner, &self.table),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Delta {
+        let HashMerge { table, work, owner } = *self;
+        match work {
+            Work::Job(job) => {
+                owner.dissolver.into_delta(into_delta(table, job.finish(), owner.garbage))
+            }
+            Work::Search(_) => unchanged(),
+        }
+    }
+}
+
+impl Search {
+    fn step(&mut self, owner: &mut SlotOwner, table: &HashTable) -> Result<bool> {
+        for _ in 0..STEP_SLOTS {
+            let Some((_, slot)) = self.cursor.next()? else {
+                let (generation, until_ms) = (self.generation, self.until_ms);
+                *table.sweep.lock() = Sweep::Clean { generation, until_ms };
+                return Ok(true);
+            };
+            let slot = Slot::decode(slot);
+            match owner.life(slot)? {
+                Life::Over => {
+                    *table.sweep.lock() = Sweep::Rewriting;
+                    return Ok(true);
+                }
+                Life::Until(ms) => {
+                    self.until_ms = Some(self.until_ms.map_or(ms, |old| old.min(ms)))
+                }
+                Life::Endless => {}
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// How long a slot counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Life {
+    /// It is a tombstone, has expired, or its record was dropped.
+    Over,
+    /// At least until then, in milliseconds since 1970.
+    Until(u64),
+    Endless,
+}
+
+/// Answers what a merge asks about slots.
+struct SlotOwner {
+    files: Arc<Files>,
+    keyspace: u32,
+    /// Where the records are.
+    segments: Arc<Segments>,
+    /// Copies records out of address spaces that are nearly empty.
+    dissolver: Dissolver,
+    now_ms: u64,
+    /// Dead bytes found, by file.
+    garbage: BTreeMap<u32, u64>,
+    /// The key of the older slot that was asked about last: it is compared with many.
+    older: Option<(ValuePtr, Option<Vec<u8>>)>,
+    /// What kept it from answering.
+    failure: Option<Error>,
+}
+
+impl SlotOwner {
+    fn values(&self) -> Values<'_> {
+        let (db_id, keyspace) = (self.files.db_id, self.keyspace);
+        Values { db_id, keyspace, segments: &self.segments }
+    }
+
+    fn is_same(&mut self, newer: Slot, older: Slot) -> Result<bool> {
+        if self.older.as_ref().is_none_or(|(pointer, _)| *pointer != older.pointer) {
+            let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()))?;
+            self.older = Some((older.pointer, key));
+        }
+        let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
+        let same = match key {
+            None => true, // its record was dropped: some newer slot shadows it
+            Some(key) => {
+                let same =
+                    self.values().record(newer.pointer, |record, _| Ok(record.key == key))?;
+                same.unwrap_or(false)
+            }
+        };
+        if same {
+            self.segments.charge(older.pointer, &mut self.garbage)?;
+        }
+        Ok(same)
+    }
+
+    /// Whether a slot still counts, if nothing older than it does.
+    fn life(&self, slot: Slot) -> Result<Life> {
+        if slot.is_delete {
+            return Ok(Life::Over);
+        }
+        let expiry = match slot.expiry(self.now_ms) {
+            Expiry::Never => 0,
+            Expiry::Passed => return Ok(Life::Over),
+            Expiry::NotBefore(ms) => ms,
+            Expiry::AskRecord => {
+                let expiry = self.values().record(slot.pointer, |record, _| Ok(record.expiry))?;
+                let Some(expiry) = expiry else { return Ok(Life::Over) };
+                expiry
+            }
+        };
+        Ok(match expiry {
+            0 => Life::Endless,
+            ms if is_expired(ms, self.now_ms) => Life::Over,
+            ms => Life::Until(ms),
+        })
+    }
+
+    fn verdict(&mut self, slot: Slot, oldest: bool) -> Result<Verdict> {
+        if self.segments.place(slot.pointer.address())?.is_none() {
+            return Ok(Verdict::Drop);
+        }
+        if !oldest || self.life(slot)? != Life::Over {
+            let kept = self.dissolver.pointer(slot.pointer, &mut self.garbage)?;
+            return Ok(match kept {
+                Some(pointer) if pointer == slot.pointer => Verdict::Keep,
+                Some(pointer) => Verdict::Replace(slot.at(pointer).encode().to_vec()),
+                None => Verdict::Drop,
+            });
+        }
+        self.segments.charge(slot.pointer, &mut self.garbage)?;
+        Ok(Verdict::Drop)
+    }
+
+    /// Keeps the engine's error for [`HashMerge::step`]; the merge only learns that it must end.
+    fn answer<T>(&mut self, result: Result<T>) -> vfs::Result<T> {
+        result.map_err(|error| {
+            self.failure = Some(error);
+            vfs::Error::invalid("the merge's owner cannot answer", self.files.fs.path())
+        })
+    }
+}
+
+impl Owner for SlotOwner {
+    fn same_key(&mut self, newer: &[u8], older: &[u8]) -> vfs::Result<bool> {
+        let same = self.is_same(Slot::decode(newer), Slot::decode(older));
+        self.answer(same)
+    }
+
+    fn judge(&mut self, slot: &[u8], oldest: bool) -> vfs::Result<Verdict> {
+        let verdict = self.verdict(Slot::decode(slot), oldest);
+        self.answer(verdict)
+    }
+}
