@@ -1,16 +1,22 @@
 //! What the operating system says about this process and its files.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes that the files of a directory occupy.
+/// Bytes that the files of a directory and of those in it occupy.
 ///
 /// # Errors
 /// If it cannot be listed.
 pub fn bytes_on_disk(dir: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
-        let metadata = entry?.metadata()?;
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            bytes += bytes_on_disk(&entry.path())?;
+            continue;
+        }
         #[cfg(unix)]
         let occupied = std::os::unix::fs::MetadataExt::blocks(&metadata) * 512;
         #[cfg(not(unix))]
@@ -24,6 +30,31 @@ pub fn bytes_on_disk(dir: &Path) -> std::io::Result<u64> {
 /// `/proc` does not tell.
 pub fn peak_memory_bytes() -> Option<u64> {
     proc_field("/proc/self/status", "VmHWM:").map(|kib| kib << 10)
+}
+
+/// Private memory of this process now (heap, stacks; no mappings of files), in bytes; `None` where
+/// `/proc` does not tell.
+pub fn private_memory_bytes() -> Option<u64> {
+    proc_field("/proc/self/status", "RssAnon:").map(|kib| kib << 10)
+}
+
+/// Runs something and tells the most private memory seen meanwhile, looked at every few
+/// milliseconds; 0 where `/proc` does not tell.
+pub fn with_peak_private_memory<T>(body: impl FnOnce() -> T) -> (u64, T) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut peak = 0;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(private_memory_bytes().unwrap_or(0));
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            peak
+        });
+        let result = body();
+        done.store(true, Ordering::Relaxed);
+        (watcher.join().unwrap_or(0), result)
+    })
 }
 
 /// Bytes that this process caused to be written to the device; `None` where `/proc` does not

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p benches --bin engine_fill                     all, three runs each
-//! cargo run --release -p benches --bin engine_fill -- --workload put --runs 1 --entries 200000
+//! cargo run --release -p benches --bin engine_fill -- --kind hash --workload put --runs 1 --entries 200000
 //! ```
 //!
 //! Every run is a process of its own, so that memory and caches of one do not help the next; the
@@ -19,7 +19,7 @@ use benches::latency::Sampler;
 use benches::machine;
 use benches::record::{self, Measurements};
 use clap::{Parser, ValueEnum};
-use engine::{Db, Durability, Options, Stats, WriteOptions};
+use engine::{Db, Durability, Keyspace, KeyspaceOptions, Options, Stats, WriteOptions};
 use vfs::Random;
 
 /// Entries of one batch.
@@ -39,6 +39,9 @@ struct Arguments {
     /// Only this workload.
     #[arg(long, value_enum)]
     workload: Option<Workload>,
+    /// Only this kind of index.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
     /// Where databases are made. Default: beside this program.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -58,15 +61,53 @@ enum Workload {
     Batch,
     /// Single unsynced puts of 1 KiB values, then reads.
     Large,
+    /// Puts of 150-byte values, each key overwritten once, then everything settled.
+    Settle,
+    /// The same with 1 KiB values.
+    SettleLarge,
+}
+
+/// Which index the keyspace has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Kind {
+    /// Ordered.
+    Btree,
+    /// Hashed.
+    Hash,
+}
+
+impl Kind {
+    /// A keyspace of this kind.
+    fn keyspace(self, db: &Db) -> engine::Result<Keyspace> {
+        match self {
+            Kind::Btree => db.keyspace("ordered", KeyspaceOptions::btree()),
+            Kind::Hash => db.keyspace("hashed", KeyspaceOptions::hash()),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Btree => "B-tree",
+            Kind::Hash => "hash",
+        }
+    }
+}
+
+/// What one process measures.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    workload: Workload,
 }
 
 impl Workload {
-    const ALL: [Workload; 3] = [Workload::Put, Workload::Batch, Workload::Large];
+    const ALL: [Workload; 5] =
+        [Workload::Put, Workload::Batch, Workload::Large, Workload::Settle, Workload::SettleLarge];
 
     fn dataset(self, entries: u64) -> Dataset {
         match self {
-            Workload::Put | Workload::Batch => Dataset::new(entries, 150, 1),
-            Workload::Large => Dataset::new(entries.div_ceil(2), 1024, 1),
+            Workload::Put | Workload::Batch | Workload::Settle => Dataset::new(entries, 150, 1),
+            Workload::Large | Workload::SettleLarge => Dataset::new(entries.div_ceil(2), 1024, 1),
         }
     }
 
@@ -75,6 +116,8 @@ impl Workload {
             Workload::Put => "single unsynced puts, 150-byte values",
             Workload::Batch => "unsynced batches of 1,000, 150-byte values",
             Workload::Large => "single unsynced puts, 1 KiB values",
+            Workload::Settle => "150-byte values, all overwritten once, settled",
+            Workload::SettleLarge => "1 KiB values, all overwritten once, settled",
         };
         format!("{} entries, {KEY_LEN}-byte keys, {what}", dataset.count())
     }
@@ -84,8 +127,13 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.once {
         let workload = arguments.workload.context("--once runs one workload")?;
+        let kind = arguments.kind.context("--once runs one kind")?;
         let dir = arguments.dir.as_deref().context("--once is told where")?;
-        let measurements = run_once(workload, &workload.dataset(arguments.entries), dir)?;
+        let dataset = workload.dataset(arguments.entries);
+        let measurements = match workload {
+            Workload::Settle | Workload::SettleLarge => settle(kind, &dataset, dir)?,
+            _ => run_once(Case { kind, workload }, &dataset, dir)?,
+        };
         println!("{}", serde_json::to_string(&measurements)?);
         return Ok(());
     }
@@ -96,17 +144,24 @@ fn main() -> anyhow::Result<()> {
     };
     let mut text = format!("{}\n\n", machine::description());
     let mut numbers = Vec::new();
-    for workload in Workload::ALL {
-        if arguments.workload.is_some_and(|only| only != workload) {
+    let kinds = [Kind::Btree, Kind::Hash];
+    let cases =
+        kinds.into_iter().flat_map(|kind| Workload::ALL.map(|w| Case { kind, workload: w }));
+    for case in cases {
+        let Case { kind, workload } = case;
+        if arguments.workload.is_some_and(|only| only != workload)
+            || arguments.kind.is_some_and(|only| only != kind)
+        {
             continue;
         }
         let mut runs = Vec::new();
         for run in 0..arguments.runs {
-            eprintln!("{workload:?}, run {run}");
+            eprintln!("{kind:?} {workload:?}, run {run}");
             let dir = tempfile::Builder::new().prefix("engine-fill-").tempdir_in(&parent)?;
-            runs.push(run_in_process(&program, &arguments, workload, dir.path())?);
+            runs.push(run_in_process(&program, &arguments, case, dir.path())?);
         }
         let title = workload.title(&workload.dataset(arguments.entries));
+        let title = format!("{} keyspace: {title}", kind.name());
         let spreads = record::spreads(&runs);
         let table = record::markdown(&title, &spreads);
         println!("{table}");
@@ -126,12 +181,13 @@ fn main() -> anyhow::Result<()> {
 fn run_in_process(
     program: &Path,
     arguments: &Arguments,
-    workload: Workload,
+    case: Case,
     dir: &Path,
 ) -> anyhow::Result<Measurements> {
-    let name = workload.to_possible_value().context("every workload has a name")?;
+    let name = case.workload.to_possible_value().context("every workload has a name")?;
+    let kind = case.kind.to_possible_value().context("every kind has a name")?;
     let output = Command::new(program)
-        .args(["--once", "--workload", name.get_name()])
+        .args(["--once", "--workload", name.get_name(), "--kind", kind.get_name()])
         .args(["--entries", &arguments.entries.to_string()])
         .arg("--dir")
         .arg(dir)
@@ -167,30 +223,37 @@ fn per_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-fn run_once(workload: Workload, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measurements> {
+fn run_once(case: Case, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measurements> {
     let mut found = Measurements::default();
     let db = open(dir)?;
-    fill(workload, dataset, &db, &mut found)?;
+    let keyspace = case.kind.keyspace(&db)?;
+    fill(case.workload, dataset, &db, &keyspace, &mut found)?;
+    db.sync()?;
+    let device = machine::device_bytes_written().unwrap_or(0);
+    found.add("device bytes for each byte of the fill, synced", ratio(device, dataset.bytes()));
     let ((), flush) = timed(|| db.flush())?;
     found.add("flush after that, s", flush.as_secs_f64());
     let filled = db.stats();
     found.add("write amplification so far", filled.write_amplification());
     found.add("stalls", filled.stalls as f64);
+    drop(keyspace);
     let ((), close) = timed(|| db.close())?;
     found.add("close, s", close.as_secs_f64());
     found.add("peak memory, MiB", machine::peak_memory_bytes().unwrap_or(0) as f64 / MIB);
 
-    let (db, open_time) = timed(|| {
+    let ((db, keyspace), open_time) = timed(|| {
         let db = open(dir)?;
-        db.get(dataset.key(0))?;
-        Ok(db)
+        let keyspace = case.kind.keyspace(&db)?;
+        keyspace.get(dataset.key(0))?;
+        Ok((db, keyspace))
     })?;
     found.add("open and first get, ms", open_time.as_secs_f64() * 1e3);
-    read(dataset, &db, "", &mut found)?;
+    read(case.kind, dataset, &keyspace, "", &mut found)?;
     let ((), compact) = timed(|| db.compact())?;
     found.add("compact, s", compact.as_secs_f64());
-    read(dataset, &db, " when compacted", &mut found)?;
+    read(case.kind, dataset, &keyspace, " when compacted", &mut found)?;
     found.add("write amplification, compacted", amplification(&filled, &db.stats()));
+    drop(keyspace);
     db.close()?;
     let occupied = machine::bytes_on_disk(&dir.join("data"))?;
     found.add("bytes on disk, MiB", occupied as f64 / MIB);
@@ -217,11 +280,11 @@ fn fill(
     workload: Workload,
     dataset: &Dataset,
     db: &Db,
+    keyspace: &Keyspace,
     found: &mut Measurements,
 ) -> anyhow::Result<()> {
     let count = dataset.count();
     let mut sampler = Sampler::default();
-    let keyspace = db.default_keyspace();
     let used = processor_time();
     let ((), time) = timed(|| {
         if workload != Workload::Batch {
@@ -253,7 +316,13 @@ fn fill(
 }
 
 /// Random gets that hit and miss, and scans.
-fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> anyhow::Result<()> {
+fn read(
+    kind: Kind,
+    dataset: &Dataset,
+    keyspace: &Keyspace,
+    when: &str,
+    found: &mut Measurements,
+) -> anyhow::Result<()> {
     let count = dataset.count();
     let mut random = Random::new(2);
     let mut sampler = Sampler::default();
@@ -262,7 +331,7 @@ fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> any
         let mut wrong = 0;
         for _ in 0..count {
             let number = random.below(count);
-            let value = sampler.run(|| db.get(dataset.key(number)))?;
+            let value = sampler.run(|| keyspace.get(dataset.key(number)))?;
             wrong += u64::from(value.as_deref() != Some(dataset.value(number)));
         }
         Ok(wrong)
@@ -279,38 +348,41 @@ fn read(dataset: &Dataset, db: &Db, when: &str, found: &mut Measurements) -> any
     let (hits, time) = timed(|| {
         let mut hits = 0;
         for _ in 0..count {
-            hits += u64::from(db.contains(dataset.key(count + random.below(count)))?);
+            hits += u64::from(keyspace.contains(dataset.key(count + random.below(count)))?);
         }
         Ok(hits)
     })?;
     anyhow::ensure!(hits == 0, "{hits} keys are there that nobody put");
     found.add(&format!("gets/s of absent keys{when}"), per_second(count, time));
-    scan(dataset, db, when, &mut random, found)
+    scan(kind, dataset, keyspace, when, &mut random, found)
 }
 
 fn scan(
+    kind: Kind,
     dataset: &Dataset,
-    db: &Db,
+    keyspace: &Keyspace,
     when: &str,
     random: &mut Random,
     found: &mut Measurements,
 ) -> anyhow::Result<()> {
     let count = dataset.count();
-    let (entries, time) = timed(|| {
-        let mut entries = 0;
-        for _ in 0..SCANS.min(count) {
-            let start = dataset.key(random.below(count));
-            for entry in db.range(start..).take(SCAN_ENTRIES) {
-                let (_, value) = entry?;
-                entries += u64::from(!value.is_empty());
+    if kind == Kind::Btree {
+        let (entries, time) = timed(|| {
+            let mut entries = 0;
+            for _ in 0..SCANS.min(count) {
+                let start = dataset.key(random.below(count));
+                for entry in keyspace.range(start..).take(SCAN_ENTRIES) {
+                    let (_, value) = entry?;
+                    entries += u64::from(!value.is_empty());
+                }
             }
-        }
-        Ok(entries)
-    })?;
-    found.add(&format!("entries/s in scans of 100{when}"), per_second(entries, time));
+            Ok(entries)
+        })?;
+        found.add(&format!("entries/s in scans of 100{when}"), per_second(entries, time));
+    }
     let (entries, time) = timed(|| {
         let mut entries = 0;
-        for entry in db.iter() {
+        for entry in keyspace.iter() {
             let (_, value) = entry?;
             entries += u64::from(!value.is_empty());
         }
@@ -319,4 +391,58 @@ fn scan(
     anyhow::ensure!(entries == count, "the scan met {entries} entries of {count}");
     found.add(&format!("entries/s in a full scan{when}"), per_second(entries, time));
     Ok(())
+}
+
+/// Loads everything, overwrites every key once in another order, settles, and tells what is left
+/// on disk.
+fn settle(kind: Kind, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measurements> {
+    let mut found = Measurements::default();
+    let db = open(dir)?;
+    let keyspace = kind.keyspace(&db)?;
+    let count = dataset.count();
+    let ((), time) = timed(|| {
+        (0..count).try_for_each(|number| keyspace.put(dataset.key(number), dataset.value(number)))
+    })?;
+    found.add("puts/s, first time", per_second(count, time));
+    // Every number once: the step has no factor in common with the count.
+    let step = (count / 7 * 5..).find(|step| are_coprime(*step, count)).unwrap_or(1);
+    let ((), time) = timed(|| {
+        (0..count).try_for_each(|index| {
+            let number = index * step % count;
+            keyspace.put(dataset.key(number), dataset.value(number + 1))
+        })
+    })?;
+    found.add("puts/s, overwriting", per_second(count, time));
+    let ((), flush) = timed(|| db.flush())?;
+    found.add("flush, s", flush.as_secs_f64());
+    let before = machine::bytes_on_disk(&dir.join("data"))?;
+    found.add("bytes on disk for each live byte, flushed", ratio(before, dataset.bytes()));
+    let ((), compact) = timed(|| db.compact())?;
+    found.add("compact, s", compact.as_secs_f64());
+    let (peak, collect) = machine::with_peak_private_memory(|| timed(|| db.collect_garbage()));
+    let ((), collect) = collect?;
+    found.add("collect_garbage, s", collect.as_secs_f64());
+    found.add("peak private memory while collecting, MiB", peak as f64 / MIB);
+    found.add("write amplification", db.stats().write_amplification());
+    let sample = count.min(100_000);
+    for index in 0..sample {
+        let number = index * step % count;
+        let value = keyspace.get(dataset.key(number))?;
+        let expected = dataset.value(number + 1);
+        anyhow::ensure!(value.as_deref() == Some(expected), "entry {number} after collecting");
+    }
+    drop(keyspace);
+    db.close()?;
+    let occupied = machine::bytes_on_disk(&dir.join("data"))?;
+    found.add("bytes on disk for each live byte, settled", ratio(occupied, dataset.bytes()));
+    let device = machine::device_bytes_written().unwrap_or(0);
+    found.add("device bytes for each byte put", ratio(device, 2 * dataset.bytes()));
+    Ok(found)
+}
+
+fn are_coprime(mut a: u64, mut b: u64) -> bool {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a == 1
 }
