@@ -381,33 +381,42 @@ fn a_failing_call_of_a_checkpoint_harms_nothing_and_is_told() -> TestResult {
     Ok(())
 }
 
+/// Leaves values, garbage, records that moved and tables that say where, and a log.
+fn fill(db: &Db) -> Result<()> {
+    for round in 0..3_u64 {
+        for index in (0..60).filter(|index| round == 0 || (index + round) % 3 == 0) {
+            db.put(key(index), value(index, round, if index % 2 == 0 { 700 } else { 20 }))?;
+        }
+        db.compact()?;
+        db.collect_garbage()?;
+    }
+    (0..5).try_for_each(|index| db.put(key(index), value(index, 9, 300)))
+}
+
 #[test]
-fn flushes_and_merges_at_any_call_of_a_checkpoint_take_nothing_from_it() -> TestResult {
-    // At its n-th call the disk itself has the database write, flush and merge: no lock that these
-    // need is held then, and whatever they supersede stays until it is linked.
-    let options = tiny();
+fn flushes_merges_and_collections_at_any_call_of_a_checkpoint_take_nothing_from_it() -> TestResult {
+    // At its n-th call the disk itself has the database write, flush, merge and collect: no lock
+    // that these need is held then, and whatever they supersede stays until it is linked.
+    let options = tiny().segment_bytes(16 << 10).memtable_bytes(64 << 10).log_bytes(64 << 10);
+    let options = options.total_garbage_max(0.05).advised_garbage(0.05).forced_garbage(0.1);
     let mut met = 0;
     for number in 0.. {
         let world = site(13);
         let hook = Hook::default();
         let home = Hooked::at_look_ups(dir(&world, HOME), &hook);
         let db = Db::open_on(home, world.sim.env.clone(), options.clone())?;
-        for index in 0..40 {
-            db.put(key(index), value(index, 0, [20, 90, 700][usize::try_from(index % 3)?]))?;
-        }
-        db.flush()?;
-        for index in 0..5 {
-            db.put(key(index), value(index, 1, 300))?;
-        }
+        fill(&db)?;
+        assert!(!world.names(".map").is_empty(), "no record was moved");
         let before = contents(db.default_keyspace())?;
         let busy = db.clone();
         hook.arm(number, move || {
             for round in 2..4 {
-                for index in 0..40 {
-                    busy.put(key(index), value(index, round, 100)).expect("a healthy disk");
+                for index in 10..50 {
+                    busy.put(key(index), value(index, round, 300)).expect("a healthy disk");
                 }
                 busy.flush().expect("a healthy disk");
                 busy.compact().expect("a healthy disk");
+                busy.collect_garbage().expect("a healthy disk");
             }
         });
         db.checkpoint_on(&Hooked::at_every_call(dir(&world, COPY), &hook))?;
@@ -417,6 +426,9 @@ fn flushes_and_merges_at_any_call_of_a_checkpoint_take_nothing_from_it() -> Test
         let found = contents(copy.default_keyspace())?;
         assert!(found == before || found == after, "call {number}: neither before nor after");
         assert_sound(&copy)?;
+        copy.compact()?;
+        copy.collect_garbage()?;
+        assert!(contents(copy.default_keyspace())? == found, "call {number}");
         assert_sound(&db)?;
         assert_eq!(db.stats().retired_files, 0, "call {number}: files are kept for ever");
         if !was_met {
