@@ -10,8 +10,8 @@ use vfs::{Env, Fs, Kind, Name};
 use crate::hooked::{Hook, Hooked};
 use crate::script::{History, State, Step, short, state_of};
 use crate::world::{
-    Map, TestResult, World, assert_same, assert_sound, contents, key, kind_of, modes, real_files,
-    tiny, value,
+    Map, TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, modes,
+    real_files, tiny, value,
 };
 
 const HOME: Name = Name::new(Kind::new("home"), 1);
@@ -292,15 +292,20 @@ fn a_crash_at_any_call_of_a_checkpoint_harms_nothing_and_leaves_all_or_nothing_l
 
 #[test]
 fn a_crash_at_any_call_of_a_checkpoint_leaves_all_or_nothing_with_every_image() {
-    crash_everywhere(&tiny(), 15, |_| ImageKind::kinds().to_vec());
+    for options in both(&tiny()) {
+        crash_everywhere(&options, 15, |_| ImageKind::kinds().to_vec());
+    }
 }
 
 #[test]
 fn a_power_cut_at_any_call_of_a_copy_to_another_disk_leaves_all_or_nothing() {
-    let options = tiny();
+    both(&tiny()).iter().for_each(cut_everywhere);
+}
+
+fn cut_everywhere(options: &Options) {
     let world = site(9);
     let mut history = History::new();
-    let db = open(&world, HOME, &options).expect("a new database");
+    let db = open(&world, HOME, options).expect("a new database");
     run(&world, &db, &mut history, &short()[..21]);
     let other = SimDisk::new(10);
     other.root().create_dir(COPY).expect("a healthy disk");
@@ -314,18 +319,21 @@ fn a_power_cut_at_any_call_of_a_copy_to_another_disk_leaves_all_or_nothing() {
             let disk = other.image(boundary, *kind, boundary as u64);
             let image = World { disk, sim: Env::sim(11) };
             let what = format!("boundary {boundary} of {finished}, {kind:?}");
-            verify_copy(&image, &options, history.visible(), boundary == finished, &what);
+            verify_copy(&image, options, history.visible(), boundary == finished, &what);
         }
     }
 }
 
 #[test]
 fn a_failing_call_of_a_checkpoint_harms_nothing_and_is_told() -> TestResult {
-    let options = tiny();
+    both(&tiny()).iter().try_for_each(fail_everywhere)
+}
+
+fn fail_everywhere(options: &Options) -> TestResult {
     let prepare = || {
         let world = site(12);
         let mut history = History::new();
-        let db = open(&world, HOME, &options).expect("a new database");
+        let db = open(&world, HOME, options).expect("a new database");
         run(&world, &db, &mut history, &short()[..15]);
         (world, db, history)
     };
@@ -355,8 +363,8 @@ fn a_failing_call_of_a_checkpoint_harms_nothing_and_is_told() -> TestResult {
             let expected = history.visible();
             assert!(state_of(&db)? == *expected, "{what}");
             let cut = world.crash(ImageKind::SyncedOnly, 1);
-            verify_copy(&cut, &options, expected, result.is_ok(), &what);
-            let home = open(&cut, HOME, &options)?;
+            verify_copy(&cut, options, expected, result.is_ok(), &what);
+            let home = open(&cut, HOME, options)?;
             let found = history.find(&state_of(&home)?, history.durable);
             assert!(found.is_some(), "{what}: the source was harmed");
             if let Err(error) = &result {
@@ -366,13 +374,13 @@ fn a_failing_call_of_a_checkpoint_harms_nothing_and_is_told() -> TestResult {
                     no_space += 1;
                     assert_eq!(db.stats().failure, None, "{what}");
                     db.checkpoint_on(&target)?;
-                    verify_copy(&world, &options, expected, true, &what);
+                    verify_copy(&world, options, expected, true, &what);
                     continue;
                 }
             }
             world.kill(db);
-            verify_copy(&world, &options, expected, result.is_ok(), &what);
-            let db = open(&world, HOME, &options)?;
+            verify_copy(&world, options, expected, result.is_ok(), &what);
+            let db = open(&world, HOME, options)?;
             assert!(state_of(&db)? == *expected, "{what}: the source was harmed");
             assert_sound(&db)?;
         }
@@ -399,6 +407,10 @@ fn flushes_merges_and_collections_at_any_call_of_a_checkpoint_take_nothing_from_
     // that these need is held then, and whatever they supersede stays until it is linked.
     let options = tiny().segment_bytes(16 << 10).memtable_bytes(64 << 10).log_bytes(64 << 10);
     let options = options.total_garbage_max(0.05).advised_garbage(0.05).forced_garbage(0.1);
+    both(&options).iter().try_for_each(take_nothing)
+}
+
+fn take_nothing(options: &Options) -> TestResult {
     let mut met = 0;
     for number in 0.. {
         let world = site(13);
@@ -422,7 +434,7 @@ fn flushes_merges_and_collections_at_any_call_of_a_checkpoint_take_nothing_from_
         db.checkpoint_on(&Hooked::at_every_call(dir(&world, COPY), &hook))?;
         let was_met = !hook.disarm();
         let after = contents(db.default_keyspace())?;
-        let copy = open(&world, COPY, &options)?;
+        let copy = open(&world, COPY, options)?;
         let found = contents(copy.default_keyspace())?;
         assert!(found == before || found == after, "call {number}: neither before nor after");
         assert_sound(&copy)?;
@@ -436,7 +448,7 @@ fn flushes_merges_and_collections_at_any_call_of_a_checkpoint_take_nothing_from_
         }
         met += 1;
     }
-    assert!(met > 15, "a checkpoint makes calls, {met} were met");
+    assert!(met > 10, "a checkpoint makes calls, {met} were met");
     Ok(())
 }
 
