@@ -45,11 +45,13 @@ pub fn with_peak_private_memory<T>(body: impl FnOnce() -> T) -> (u64, T) {
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut peak = 0;
-            while !done.load(Ordering::Relaxed) {
+            loop {
                 peak = peak.max(private_memory_bytes().unwrap_or(0));
+                if done.load(Ordering::Relaxed) {
+                    return peak;
+                }
                 std::thread::sleep(Duration::from_millis(3));
             }
-            peak
         });
         let result = body();
         done.store(true, Ordering::Relaxed);

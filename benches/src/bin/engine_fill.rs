@@ -65,6 +65,8 @@ enum Workload {
     Settle,
     /// The same with 1 KiB values.
     SettleLarge,
+    /// As `Settle`, but only half of the keys are overwritten: collecting must move the others.
+    SettleHalf,
 }
 
 /// Which index the keyspace has.
@@ -101,12 +103,20 @@ struct Case {
 }
 
 impl Workload {
-    const ALL: [Workload; 5] =
-        [Workload::Put, Workload::Batch, Workload::Large, Workload::Settle, Workload::SettleLarge];
+    const ALL: [Workload; 6] = [
+        Workload::Put,
+        Workload::Batch,
+        Workload::Large,
+        Workload::Settle,
+        Workload::SettleLarge,
+        Workload::SettleHalf,
+    ];
 
     fn dataset(self, entries: u64) -> Dataset {
         match self {
-            Workload::Put | Workload::Batch | Workload::Settle => Dataset::new(entries, 150, 1),
+            Workload::Put | Workload::Batch | Workload::Settle | Workload::SettleHalf => {
+                Dataset::new(entries, 150, 1)
+            }
             Workload::Large | Workload::SettleLarge => Dataset::new(entries.div_ceil(2), 1024, 1),
         }
     }
@@ -118,6 +128,7 @@ impl Workload {
             Workload::Large => "single unsynced puts, 1 KiB values",
             Workload::Settle => "150-byte values, all overwritten once, settled",
             Workload::SettleLarge => "1 KiB values, all overwritten once, settled",
+            Workload::SettleHalf => "150-byte values, every other overwritten, settled",
         };
         format!("{} entries, {KEY_LEN}-byte keys, {what}", dataset.count())
     }
@@ -131,7 +142,10 @@ fn main() -> anyhow::Result<()> {
         let dir = arguments.dir.as_deref().context("--once is told where")?;
         let dataset = workload.dataset(arguments.entries);
         let measurements = match workload {
-            Workload::Settle | Workload::SettleLarge => settle(kind, &dataset, dir)?,
+            Workload::Settle | Workload::SettleLarge => {
+                settle(kind, &dataset, dataset.count(), dir)?
+            }
+            Workload::SettleHalf => settle(kind, &dataset, dataset.count() / 2, dir)?,
             _ => run_once(Case { kind, workload }, &dataset, dir)?,
         };
         println!("{}", serde_json::to_string(&measurements)?);
@@ -393,9 +407,14 @@ fn scan(
     Ok(())
 }
 
-/// Loads everything, overwrites every key once in another order, settles, and tells what is left
+/// Loads everything, overwrites some keys once in another order, settles, and tells what is left
 /// on disk.
-fn settle(kind: Kind, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measurements> {
+fn settle(
+    kind: Kind,
+    dataset: &Dataset,
+    overwritten: u64,
+    dir: &Path,
+) -> anyhow::Result<Measurements> {
     let mut found = Measurements::default();
     let db = open(dir)?;
     let keyspace = kind.keyspace(&db)?;
@@ -407,12 +426,12 @@ fn settle(kind: Kind, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measureme
     // Every number once: the step has no factor in common with the count.
     let step = (count / 7 * 5..).find(|step| are_coprime(*step, count)).unwrap_or(1);
     let ((), time) = timed(|| {
-        (0..count).try_for_each(|index| {
+        (0..overwritten).try_for_each(|index| {
             let number = index * step % count;
             keyspace.put(dataset.key(number), dataset.value(number + 1))
         })
     })?;
-    found.add("puts/s, overwriting", per_second(count, time));
+    found.add("puts/s, overwriting", per_second(overwritten, time));
     let ((), flush) = timed(|| db.flush())?;
     found.add("flush, s", flush.as_secs_f64());
     let before = machine::bytes_on_disk(&dir.join("data"))?;
@@ -424,11 +443,10 @@ fn settle(kind: Kind, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measureme
     found.add("collect_garbage, s", collect.as_secs_f64());
     found.add("peak private memory while collecting, MiB", peak as f64 / MIB);
     found.add("write amplification", db.stats().write_amplification());
-    let sample = count.min(100_000);
-    for index in 0..sample {
+    for index in (0..count).step_by(17) {
         let number = index * step % count;
         let value = keyspace.get(dataset.key(number))?;
-        let expected = dataset.value(number + 1);
+        let expected = dataset.value(number + u64::from(index < overwritten));
         anyhow::ensure!(value.as_deref() == Some(expected), "entry {number} after collecting");
     }
     drop(keyspace);
@@ -436,7 +454,8 @@ fn settle(kind: Kind, dataset: &Dataset, dir: &Path) -> anyhow::Result<Measureme
     let occupied = machine::bytes_on_disk(&dir.join("data"))?;
     found.add("bytes on disk for each live byte, settled", ratio(occupied, dataset.bytes()));
     let device = machine::device_bytes_written().unwrap_or(0);
-    found.add("device bytes for each byte put", ratio(device, 2 * dataset.bytes()));
+    let put = dataset.bytes() / count * (count + overwritten);
+    found.add("device bytes for each byte put", ratio(device, put));
     Ok(found)
 }
 
