@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -53,6 +54,8 @@ struct Commits {
     held: BTreeMap<u64, BTreeSet<Name>>,
     /// A sync failed: what the disk holds is not known.
     poisoned: bool,
+    /// Generations that were taken back; no merge of one is committed.
+    taken_back: Vec<RangeInclusive<u64>>,
 }
 
 /// How the newest generation changes.
@@ -82,6 +85,8 @@ pub struct Built {
     /// Taken by the commit.
     pub(crate) change: Option<Change>,
     pub(crate) bytes_written: u64,
+    /// The generation that was merged; an apply has none.
+    pub(crate) base: Option<u64>,
     /// Keeps other merges away; an apply has none.
     #[expect(dead_code, reason = "held, not read")]
     pub(crate) merging: Option<Merging>,
@@ -187,7 +192,7 @@ impl Shared {
             next_id: AtomicU64::new(next_id),
             merging: AtomicBool::new(false),
             rewrite_below: Mutex::new(None),
-            commits: Mutex::new(Commits { held, poisoned: false }),
+            commits: Mutex::new(Commits { held, poisoned: false, taken_back: Vec::new() }),
             newest: RwLock::new(Arc::new(newest)),
         }
     }
@@ -211,6 +216,11 @@ impl Shared {
         let mut commits = self.commits.lock();
         if commits.poisoned {
             return Err(Error::Poisoned { path: self.fs.path().to_path_buf() });
+        }
+        let is_lost = |base: u64| commits.taken_back.iter().any(|gone| gone.contains(&base));
+        if built.base.is_some_and(is_lost) {
+            let what = "the generation that was merged was taken back";
+            return Err(Error::invalid(what, self.fs.path()));
         }
         let change = built.change.take().expect("a change is committed once");
         let mut generation = self.changed(&self.newest(), change);
@@ -281,17 +291,19 @@ impl Shared {
     pub(crate) fn revert(&self, to: &Arc<Generation>) {
         let mut commits = self.commits.lock();
         assert!(commits.held.contains_key(&to.id), "a generation that was not released");
+        let last = self.newest.read().id;
         *self.newest.write() = Arc::clone(to);
+        commits.taken_back.push(to.id + 1..=last);
         let newer = commits.held.split_off(&(to.id + 1));
-        for (id, names) in newer {
-            // A failure to remove is no harm: the next open sees to the rest.
-            if self.fs.remove(Name::new(GENERATION, id)).is_err() {
-                continue;
-            }
-            for name in names {
-                if !commits.held.values().any(|held| held.contains(&name)) {
-                    let _ = self.fs.remove(name);
-                }
+        let removed = newer.keys().all(|id| self.fs.remove(Name::new(GENERATION, *id)).is_ok());
+        // A record that a crash brings back must find its files. What stays is no harm: the next
+        // open sees to it.
+        if !removed || self.fs.sync_dir().is_err() {
+            return;
+        }
+        for name in newer.into_values().flatten() {
+            if !commits.held.values().any(|held| held.contains(&name)) {
+                let _ = self.fs.remove(name);
             }
         }
     }

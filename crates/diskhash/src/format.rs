@@ -72,14 +72,30 @@ pub(crate) const NARROW_LEN: usize = 4;
 
 pub(crate) const SLOT_LEN_MAX: u16 = 1024;
 
-/// What all files of a table have in common.
+/// What all files of a table have in common, and what follows from it for a page: divisions that
+/// a look-up had better not repeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
     pub(crate) slot_len: u16,
     pub(crate) hash_bytes: u8,
+    /// Entries of a page, narrow and wide.
+    capacity: [u16; 2],
 }
 
 impl Shape {
+    /// # Panics
+    /// Unless both are in range.
+    pub(crate) fn new(slot_len: u16, hash_bytes: u8) -> Shape {
+        assert!((1..=SLOT_LEN_MAX).contains(&slot_len), "slots have 1 to 1024 bytes");
+        assert!((5..=8).contains(&hash_bytes), "5 to 8 bytes of the hash are kept");
+        let entries = |fingerprint_len: usize| {
+            let entries = (PAGE_LEN - PAGE_HEADER_LEN) / (fingerprint_len + usize::from(slot_len));
+            u16::try_from(entries).expect("less than 4096")
+        };
+        let capacity = [entries(NARROW_LEN), entries(hash_bytes.into())];
+        Shape { slot_len, hash_bytes, capacity }
+    }
+
     #[inline]
     pub(crate) fn slot_len(self) -> usize {
         self.slot_len.into()
@@ -93,7 +109,8 @@ impl Shape {
     /// Entries that fit into a page.
     #[inline]
     pub(crate) fn capacity(self, wide: bool) -> usize {
-        (PAGE_LEN - PAGE_HEADER_LEN) / (self.fingerprint_len(wide) + self.slot_len())
+        let [narrow, in_wide] = self.capacity;
+        if wide { in_wide.into() } else { narrow.into() }
     }
 
     /// Where in a page the slots start.
@@ -149,10 +166,10 @@ pub(crate) fn decode_header(path: &Path, file_id: u64, page: &[u8]) -> Result<(H
     let at = HEADER_CRC_AT as u64;
     require(path, "checksum of the header", at, crc.into(), found.into())?;
     require_zeros(path, HEADER_FIELDS_LEN as u64, padding)?;
-    let shape = Shape { slot_len, hash_bytes };
     if !(1..=SLOT_LEN_MAX).contains(&slot_len) || !(5..=8).contains(&hash_bytes) {
         return Err(Error::corrupt("slot_len", path, 12, SLOT_LEN_MAX.into(), slot_len.into()));
     }
+    let shape = Shape::new(slot_len, hash_bytes);
     Ok((Header { shape, owner, file_id, salt }, crc))
 }
 

@@ -161,6 +161,7 @@ impl Job {
             files: self.files,
             change: Some(change),
             bytes_written: self.bytes_written,
+            base: Some(self.generation.id),
             merging: Some(self.merging),
         }
     }

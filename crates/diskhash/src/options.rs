@@ -68,7 +68,7 @@ impl Options {
     }
 
     pub(crate) fn shape(&self) -> Shape {
-        Shape { slot_len: self.slot_len, hash_bytes: self.hash_bytes }
+        Shape::new(self.slot_len, self.hash_bytes)
     }
 
     /// `Invalid`, naming the option, unless all are legal.

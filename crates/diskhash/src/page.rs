@@ -136,6 +136,11 @@ impl<'a> Page<'a> {
         if !self.header.wide {
             return bytes.first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes).into());
         }
+        // What stands behind the fingerprint is cut off; there is always something but at the end.
+        let unused = 64 - 8 * u32::from(self.shape.hash_bytes);
+        if let Some(bytes) = bytes.first_chunk::<8>() {
+            return u64::from_le_bytes(*bytes) << unused >> unused;
+        }
         let bytes = bytes.iter().take(len);
         bytes.rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }

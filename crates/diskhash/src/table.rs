@@ -128,7 +128,8 @@ impl Table {
 
     /// Takes back every commit after a generation, which must not be released: it is the newest
     /// again, and what came later is removed, as far as nothing else names it. For an owner that
-    /// tells its readers of a commit only later, and could not. Ids are not used again.
+    /// tells its readers of a commit only later, and could not. Ids are not used again; a merge that
+    /// was planned on what is taken back is `Invalid` when it is to be committed.
     ///
     /// # Panics
     /// If the generation was released.
@@ -206,6 +207,6 @@ impl Builder {
         let expect = writer.finish()?;
         let run = files.open(Name::new(RUN, header.file_id), expect)?;
         let change = Some(Change::Apply(run));
-        Ok(Some(Built { files, change, bytes_written: expect.len, merging: None }))
+        Ok(Some(Built { files, change, bytes_written: expect.len, base: None, merging: None }))
     }
 }

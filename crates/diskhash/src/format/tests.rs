@@ -8,7 +8,7 @@ use crate::page::PageFill;
 const DOC: &str = include_str!("../../../../docs/formats/diskhash.md");
 
 fn shape() -> Shape {
-    Shape { slot_len: 8, hash_bytes: 5 }
+    Shape::new(8, 5)
 }
 
 fn header() -> Header {

@@ -29,7 +29,7 @@ fn a_full_page_gives_back_every_hash_and_slot() {
     for slot_len in [1, 2, 7, 12, 16, 100, 1000, 1024] {
         for hash_bytes in 5..=8 {
             for wide in [false, true] {
-                let shape = Shape { slot_len, hash_bytes };
+                let shape = Shape::new(slot_len, hash_bytes);
                 let mut draw = || keep(random.next_u64() >> if wide { 0 } else { 40 }, hash_bytes);
                 let mut hashes: Vec<u64> = (0..2000).map(|_| draw()).collect();
                 hashes.sort_unstable();
@@ -54,7 +54,7 @@ fn a_full_page_gives_back_every_hash_and_slot() {
 
 #[test]
 fn a_narrow_page_takes_no_hash_too_far_from_its_first() {
-    let shape = Shape { slot_len: 4, hash_bytes: 8 };
+    let shape = Shape::new(4, 8);
     let far = 1 << 32;
     assert_eq!(fill(shape, false, &[9, 9 + far - 1]).1, 2);
     assert_eq!(fill(shape, false, &[9, 9 + far]).1, 1);
@@ -63,7 +63,7 @@ fn a_narrow_page_takes_no_hash_too_far_from_its_first() {
 
 #[test]
 fn the_extremes_of_the_hash_are_found() {
-    let shape = Shape { slot_len: 4, hash_bytes: 5 };
+    let shape = Shape::new(4, 5);
     for hashes in [[0, 0], [0, keep(u64::MAX, 5)], [keep(u64::MAX, 5); 2]] {
         let (bytes, _) = fill(shape, true, &hashes);
         let page = Page::new(shape, &bytes).unwrap();
@@ -80,7 +80,7 @@ fn random_bytes_are_no_page_or_one_that_can_be_asked_anything() {
     let mut pages = 0;
     for _ in 0..3000 {
         let slot_len = u16::try_from(random.below(1024) + 1).unwrap();
-        let shape = Shape { slot_len, hash_bytes: 5 + u8::try_from(random.below(4)).unwrap() };
+        let shape = Shape::new(slot_len, 5 + u8::try_from(random.below(4)).unwrap());
         let mut bytes = random.bytes(PAGE_LEN);
         bytes[5] = 0;
         bytes[6] &= 3;
@@ -99,5 +99,5 @@ fn random_bytes_are_no_page_or_one_that_can_be_asked_anything() {
         page.padding();
     }
     assert!(pages > 100, "{pages}");
-    assert!(Page::new(Shape { slot_len: 1, hash_bytes: 5 }, &[0; 100]).is_none());
+    assert!(Page::new(Shape::new(1, 5), &[0; 100]).is_none());
 }

@@ -15,7 +15,7 @@ const PAGES: u32 = 30 << 20;
 /// A file of 120 GiB on a sparse disk, of which only the home pages of `hashes` are there.
 fn sparse(disk: &SimDisk, hashes: &[u64]) -> (Name, Expect) {
     let name = Name::new(Kind::new("part"), 9);
-    let shape = Shape { slot_len: 8, hash_bytes: 6 };
+    let shape = Shape::new(8, 6);
     let header = Header { shape, owner: 7, file_id: name.id, salt: 3 };
     let layout = Layout { prefix: Prefix::ALL, section_bits: 1 };
     let file = disk.root().create_new(name).unwrap();
@@ -57,7 +57,7 @@ fn slots_far_past_4_gib_and_2_to_the_32_entries_are_found_in_a_sparse_file() {
     hashes.sort_unstable();
     let (name, expect) = sparse(&disk, &hashes);
     assert!(expect.len > 200 << 30, "{expect:?}");
-    let shape = Shape { slot_len: 8, hash_bytes: 6 };
+    let shape = Shape::new(8, 6);
     let run = Run::open(&disk.root(), name, shape, 7, ReadMode::Positional, expect).unwrap();
     assert_eq!((run.entries(), run.pages()), (ENTRIES, 2 * u64::from(PAGES)));
     let mut far = 0;
@@ -83,8 +83,7 @@ fn slots_far_past_4_gib_and_2_to_the_32_entries_are_found_in_a_sparse_file() {
 /// A run of some pages, as its bytes.
 fn written(disk: &SimDisk, hashes: &[u64]) -> (Header, Expect, Vec<u8>) {
     let name = Name::new(Kind::new("run"), 9);
-    let header =
-        Header { shape: Shape { slot_len: 8, hash_bytes: 5 }, owner: 7, file_id: 9, salt: 3 };
+    let header = Header { shape: Shape::new(8, 5), owner: 7, file_id: 9, salt: 3 };
     let layout = Layout { prefix: Prefix::ALL, section_bits: 1 };
     let file = disk.root().create_new(name).unwrap();
     let mut writer = RunWriter::new(file, header, layout, None);

@@ -6,7 +6,9 @@ use diskhash::{At, GENERATION, Leftovers, Options, RUN, Table};
 use vfs::sim::{ImageKind, SimDisk};
 use vfs::{Env, Error, Name};
 
-use crate::bed::{Keys, Model, apply, apply_model, judge, mixed, open, open_at, options, slot};
+use crate::bed::{
+    Keys, Model, apply, apply_model, get, judge, merge_all, mixed, open, open_at, options, slot,
+};
 
 fn names(disk: &SimDisk) -> BTreeSet<String> {
     disk.files().into_iter().map(|(path, _)| path).collect()
@@ -195,6 +197,33 @@ fn a_leftover_whose_id_the_record_does_not_bound_stays() {
     drop(table);
     drop(Table::open(disk.root(), &env, options(), At::Latest, Leftovers::Remove).unwrap());
     assert!(!names(&disk).contains(&left.to_string()), "now an id above it is stored");
+}
+
+#[test]
+fn a_merge_of_what_was_taken_back_is_refused_and_a_crash_brings_back_whole_files_or_none() {
+    let disk = SimDisk::new(1);
+    let options = Options { runs_max: 2, ..options() };
+    let table = open(&disk, &options).unwrap();
+    let kept = apply(&table, mixed, &vec![(1, Some(1))]).unwrap();
+    apply(&table, mixed, &vec![(1, Some(2))]).unwrap();
+    let mut job = table.plan(true).unwrap();
+    disk.record();
+    table.revert(&kept);
+    while !job.step(&mut Keys::default()).unwrap() {}
+    let refused = table.commit(job.finish());
+    assert!(matches!(refused, Err(Error::Invalid { .. })));
+    judge(&table.newest(), mixed, &Model::from([(1, 1)]), 5);
+    for boundary in 0..disk.boundaries() {
+        for kind in ImageKind::kinds() {
+            let found = open(&disk.image(boundary, *kind, 1), &options).unwrap();
+            let value = get(&found.newest(), mixed, 1).unwrap();
+            assert!(value == Some(1) || value == Some(2), "{value:?}");
+        }
+    }
+    // The next apply has the number of the one that was taken back, and is not hidden by it.
+    apply(&table, mixed, &vec![(1, Some(3))]).unwrap();
+    merge_all(&table, true, &mut Keys::default()).unwrap();
+    judge(&table.newest(), mixed, &Model::from([(1, 3)]), 5);
 }
 
 #[test]
