@@ -13,6 +13,8 @@ mod expiry;
 mod atomic;
 mod txn;
 mod serial;
+mod append;
+mod histories;
 mod snapshots;
 mod quarantine;
 mod damage;
