@@ -201,3 +201,6 @@ impl Drop for MovedWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

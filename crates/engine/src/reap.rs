@@ -81,3 +81,6 @@ impl Unlisted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

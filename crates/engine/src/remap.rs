@@ -420,3 +420,6 @@ impl RemapCursor {
         Ok(Some(entry))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ pub(crate) fn decode_footer(
     }
     Ok((footer, crc))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ pub(crate) fn choose(candidates: Vec<SegmentRecord>, segment_bytes: u64) -> Vec<
     };
     candidates.into_iter().take_while(fits).collect()
 }
+
+#[cfg(test)]
+mod tests;
