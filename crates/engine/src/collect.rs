@@ -23,20 +23,34 @@ use crate::files::{Files, REMAP};
 use crate::listed::Listed;
 use crate::reap;
 use crate::remap::Remap;
+use crate::sample;
 use crate::state::State;
 use crate::victims::{self, Zeal};
 use crate::view::View;
 
+/// How far a count may be from what a sample says before it is corrected: the share of the file.
+const TOLERANCE: f64 = 0.10;
+/// The same when a caller asks for all garbage to go.
+const TOLERANCE_FULL: f64 = 0.02;
+/// Files that the background takes a sample of in a round although nothing was said of them.
+const SAMPLES_PER_ROUND: usize = 4;
+
 /// Collects garbage until there is no more than the options allow. An error that concerned some
 /// victims only is returned in the end.
 pub(crate) fn collect_all(state: &State) -> Result<()> {
-    state.collecting.lock().given_up.clear();
+    state.unreadable.lock().clear();
+    {
+        let mut collecting = state.collecting.lock();
+        let files: Vec<SegmentRecord> =
+            state.manifest.lock().catalog().segments.values().cloned().collect();
+        sample(state, &mut collecting, &files, TOLERANCE_FULL)?;
+    }
     loop {
         // Not held for long, so that a close gets its turn.
         let mut collecting = state.collecting.lock();
         state.check_writable()?;
-        if collecting.run.is_none() && !start(state, &mut collecting, Zeal::Full) {
-            let error = collecting.given_up.values().next().cloned();
+        if collecting.run.is_none() && !start(state, &mut collecting, Zeal::Full)? {
+            let error = state.unreadable.lock().values().next().cloned();
             return error.map_or(Ok(()), Err);
         }
         step(state, &mut collecting)?;
@@ -51,34 +65,122 @@ pub(crate) fn background(state: &State) -> Result<Next> {
     // Somebody else is collecting.
     let Some(mut collecting) = state.collecting.try_lock() else { return Ok(idle) };
     state.check_writable()?;
-    let is_busy = !state.view().sealed.is_empty() || state.merges_wait.load(Ordering::Relaxed);
-    let zeal = if is_busy { Zeal::Forced } else { Zeal::Advised };
-    if collecting.run.is_none() && !start(state, &mut collecting, zeal) {
-        return Ok(idle);
-    }
-    match step(state, &mut collecting) {
-        Ok(0) => Ok(Next::Again),
-        Ok(bytes) => Ok(options.gc_pause(bytes).map_or(Next::Again, Next::ParkFor)),
+    let worked = (|| {
+        if collecting.run.is_none() {
+            look_around(state, &mut collecting)?;
+            let is_busy =
+                !state.view().sealed.is_empty() || state.merges_wait.load(Ordering::Relaxed);
+            let zeal = if is_busy { Zeal::Forced } else { Zeal::Advised };
+            if !start(state, &mut collecting, zeal)? {
+                return Ok(None);
+            }
+        }
+        step(state, &mut collecting).map(Some)
+    })();
+    match worked {
+        Ok(None) => Ok(idle),
+        Ok(Some(bytes)) => Ok(options.gc_pause(bytes).map_or(Next::Again, Next::ParkFor)),
         // There will be room, or there will not; trying at once would only fill the disk again.
         Err(error) if error.kind() == ErrorKind::NoSpace => Ok(idle),
         Err(error) => Err(error),
     }
 }
 
-/// Begins to rewrite the best victims. False if there are none.
-fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal) -> bool {
-    let options = &state.files.options;
-    let (victims, view) = {
-        let manifest = state.manifest.lock();
-        let skip = |id: u32| collecting.given_up.contains_key(&id);
-        let candidates = victims::candidates(manifest.catalog(), options, zeal, &skip);
-        (victims::choose(candidates, options.segment_bytes), state.view())
-    };
-    let begins = !victims.is_empty();
-    if begins {
-        collecting.run = Some(Run::new(&state.files, &view.segments, &victims));
+/// What nobody tells the background of: entries that expire, what a dropped keyspace leaves, and
+/// values that no merge has yet found dead.
+fn look_around(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Result<()> {
+    let doubtful = std::mem::take(&mut *state.doubtful.lock());
+    let now = state.files.env.clock.mono();
+    let is_due = collecting.next_round <= now;
+    if !is_due && doubtful == Listed::default() {
+        return Ok(());
     }
-    begins
+    let files: Vec<SegmentRecord> = {
+        let manifest = state.manifest.lock();
+        let catalog = manifest.catalog();
+        collecting.sampled.retain(|id, _| catalog.segments.contains_key(id));
+        let leads =
+            |id: &u32, to: u32| doubtful.contains(*id) && catalog.remaps[id].targets.contains(&to);
+        let is_doubtful =
+            |id: u32| doubtful.contains(id) || catalog.remaps.keys().any(|space| leads(space, id));
+        let all = catalog.segments.values();
+        let (asked, others): (Vec<_>, Vec<_>) = all.partition(|file| is_doubtful(file.id));
+        let new = others.into_iter().filter(|file| !collecting.sampled.contains_key(&file.id));
+        let count = if is_due { SAMPLES_PER_ROUND } else { 0 };
+        asked.into_iter().chain(new.take(count)).cloned().collect()
+    };
+    if is_due {
+        collecting.next_round = now.saturating_add(state.files.options.gc_interval);
+        if files.len() < SAMPLES_PER_ROUND {
+            // All had their turn: from the beginning.
+            collecting.sampled.clear();
+        }
+        // Index files in which much has expired.
+        state.wake_merge();
+    }
+    sample(state, collecting, &files, TOLERANCE)
+}
+
+/// Takes a sample of files and corrects the counts that prove wrong, in one edit.
+fn sample(
+    state: &State,
+    collecting: &mut MutexGuard<'_, Collecting>,
+    files: &[SegmentRecord],
+    tolerance: f64,
+) -> Result<()> {
+    let view = state.view();
+    let mut found = Vec::new();
+    for file in files {
+        let Some(segment) = view.segments.file(SegmentId(file.id)) else { continue };
+        match sample::garbage(&state.files, &view, file, segment) {
+            Ok(garbage) => found.push((file, garbage)),
+            Err(error) => drop(state.unreadable.lock().insert(file.id, error)),
+        }
+    }
+    drop(view);
+    let mut manifest = state.manifest.lock();
+    let mut changes = Vec::new();
+    for (file, garbage) in found {
+        let wrong = victims::is_wrong(file, garbage, tolerance);
+        let known = manifest.catalog().segments.contains_key(&file.id);
+        if wrong && known {
+            changes.push(Change::GarbageSet { segment: file.id, bytes: garbage });
+        }
+        collecting.sampled.insert(file.id, if wrong { garbage } else { file.garbage });
+    }
+    if changes.is_empty() { Ok(()) } else { state.commit_changes(&mut manifest, changes) }
+}
+
+/// Begins to rewrite the best victims, after a look at a sample of each. False if there are none.
+fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal) -> Result<bool> {
+    let options = &state.files.options;
+    loop {
+        let (victims, view) = {
+            let manifest = state.manifest.lock();
+            let unreadable = state.unreadable.lock();
+            let skip = |id: u32| unreadable.contains_key(&id);
+            let candidates = victims::candidates(manifest.catalog(), options, zeal, &skip);
+            (victims::choose(candidates, options.segment_bytes), state.view())
+        };
+        if victims.is_empty() {
+            return Ok(false);
+        }
+        let is_new = |file: &&SegmentRecord| {
+            let last = collecting.sampled.get(&file.id);
+            last.is_none_or(|garbage| victims::is_wrong(file, *garbage, TOLERANCE))
+        };
+        let unsampled: Vec<SegmentRecord> = victims.iter().filter(is_new).cloned().collect();
+        if unsampled.is_empty() {
+            let run = Run::new(&state.files, &view.segments, &victims);
+            state.counters.gc_run_bytes.store(run.bytes_total, Ordering::Relaxed);
+            state.counters.gc_run_done_bytes.store(0, Ordering::Relaxed);
+            collecting.run = Some(run);
+            return Ok(true);
+        }
+        drop(view);
+        // Each file is sampled once for each count, so this ends.
+        sample(state, collecting, &unsampled, TOLERANCE)?;
+    }
 }
 
 /// Does a bounded piece of the collection under way; says how many bytes it read and wrote.
@@ -89,23 +191,24 @@ fn step(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Result<u6
     let (read, written) = (run.bytes_read, run.bytes_written());
     let stepped = run.step(&state.view());
     let (read, written) = (run.bytes_read - read, run.bytes_written() - written);
-    state.counters.gc_read_bytes.fetch_add(read, Ordering::Relaxed);
-    match stepped {
-        Ok(false) => {
-            collecting.run = Some(run);
-            Ok(read + written)
-        }
-        Ok(true) => {
-            install(state, run).map_err(|error| state.judge(error))?;
-            Ok(read + written)
-        }
-        Err(Failure::Source(error, victims)) => {
-            let given_up = victims.into_iter().map(|id| (id, error.clone()));
-            collecting.given_up.extend(given_up);
-            Ok(read)
-        }
-        Err(Failure::Output(error)) => Err(state.judge(error)),
+    let counters = &state.counters;
+    counters.gc_read_bytes.fetch_add(read, Ordering::Relaxed);
+    counters.gc_run_done_bytes.store(run.bytes_read, Ordering::Relaxed);
+    if let Ok(false) = stepped {
+        collecting.run = Some(run);
+        return Ok(read + written);
     }
+    counters.gc_run_bytes.store(0, Ordering::Relaxed);
+    counters.gc_run_done_bytes.store(0, Ordering::Relaxed);
+    match stepped {
+        Ok(_) => install(state, run).map_err(|error| state.judge(error))?,
+        Err(Failure::Source(error, victims)) => {
+            let unreadable = victims.into_iter().map(|id| (id, error.clone()));
+            state.unreadable.lock().extend(unreadable);
+        }
+        Err(Failure::Output(error)) => return Err(state.judge(error)),
+    }
+    Ok(read + written)
 }
 
 /// The files of a finished collection, open. Until it is kept, dropping it removes them.

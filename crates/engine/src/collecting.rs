@@ -18,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vfs::Name;
 use wal::{Frame, FrameIter, Position, Segment, SegmentId};
@@ -53,8 +54,10 @@ type Outcome<T> = std::result::Result<T, Failure>;
 pub(crate) struct Collecting {
     /// The collection under way.
     pub(crate) run: Option<Run>,
-    /// Files that could not be read, and why: not tried again by this open's background.
-    pub(crate) given_up: BTreeMap<u32, Error>,
+    /// How much garbage the files had when a sample was last taken of them.
+    pub(crate) sampled: BTreeMap<u32, u64>,
+    /// When the background next looks at what nobody told it of.
+    pub(crate) next_round: Duration,
 }
 
 /// A collection under way. Dropped before [`Run::take`] it leaves nothing behind.
@@ -68,6 +71,8 @@ pub(crate) struct Run {
     tables: Tables,
     /// Bytes of the records that were read.
     pub(crate) bytes_read: u64,
+    /// Bytes of the victims.
+    pub(crate) bytes_total: u64,
 }
 
 /// The finished remap tables.
@@ -186,6 +191,7 @@ impl Run {
             writer: MovedWriter::new(files.clone()),
             tables: Tables { files: files.clone(), done: Vec::new() },
             bytes_read: 0,
+            bytes_total: victims.iter().map(|victim| victim.len).sum(),
         }
     }
 

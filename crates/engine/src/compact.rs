@@ -16,6 +16,7 @@ use sstable::{Cursor, Entry, Value};
 
 use crate::dissolve::Dissolver;
 use crate::error::{Error, Result};
+use crate::extra::Extra;
 use crate::files::Files;
 use crate::index::{BoxCursor, Delta, Merge, MergeContext};
 use crate::levels::{LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta};
@@ -32,22 +33,24 @@ struct Plan {
     upper_level: usize,
     lower: Vec<Arc<LevelTable>>,
     output_level: usize,
+    /// Entries are to be dropped: moving files down would not do.
+    rewrite: bool,
 }
 
 /// The merge an index needs most.
 pub(crate) fn plan(levels: &Levels, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
     let MergeContext { files, keyspace, .. } = context;
     let now_ms = files.now_ms();
-    let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files) }?;
+    let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files, now_ms) }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
-    if plan.lower.is_empty() && disjoint && !full {
+    if plan.lower.is_empty() && disjoint && !plan.rewrite {
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         return Some(Box::new(Move { keyspace: *keyspace, tables: plan.upper, level }));
     }
     Some(Box::new(Rewrite::new(levels.clone(), context, plan)))
 }
 
-fn plan_needed(levels: &Levels, files: &Files) -> Option<Plan> {
+fn plan_needed(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
     let options = &files.options;
     if levels.levels.first().is_some_and(|level| level.len() >= options.level0_files) {
         return Some(plan_level(levels, 0, levels.levels[0].to_vec()));
@@ -66,13 +69,35 @@ fn plan_needed(levels: &Levels, files: &Files) -> Option<Plan> {
         }
         target = target.saturating_mul(options.level_multiplier);
     }
-    None
+    plan_due(levels, files, now_ms)
+}
+
+/// A file in which much has expired, rewritten where it is: what hides nothing is dropped, of the
+/// rest a tombstone stays, and the values are garbage either way.
+fn plan_due(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
+    for (level, tables) in levels.levels.iter().enumerate().skip(1) {
+        if let Some(due) = tables.iter().find(|table| Extra::is_due(table.extra.due_ms, now_ms)) {
+            let (upper, lower) = (vec![due.clone()], Vec::new());
+            let (upper_level, output_level) = (level, level);
+            return Some(Plan { upper, upper_level, lower, output_level, rewrite: true });
+        }
+    }
+    // The order of level 0 is the order of its files, so it goes down as a whole. If writes go on
+    // it will anyway.
+    let wait_ms = u64::try_from(files.options.gc_interval.as_millis()).unwrap_or(u64::MAX);
+    let level0 = levels.levels.first()?;
+    let is_due =
+        |table: &Arc<LevelTable>| Extra::is_due(table.extra.due_ms, now_ms.saturating_sub(wait_ms));
+    level0
+        .iter()
+        .any(is_due)
+        .then(|| Plan { rewrite: true, ..plan_level(levels, 0, level0.to_vec()) })
 }
 
 fn plan_level(levels: &Levels, upper_level: usize, upper: Vec<Arc<LevelTable>>) -> Plan {
     let output_level = upper_level + 1;
     let lower = overlapping(levels.levels.get(output_level), &upper);
-    Plan { upper, upper_level, lower, output_level }
+    Plan { upper, upper_level, lower, output_level, rewrite: false }
 }
 
 /// Everything one level further down, towards a single run in the deepest level there is; a run
@@ -84,19 +109,16 @@ fn plan_full(levels: &Levels, now_ms: u64) -> Option<Plan> {
     if first < deepest || first == 0 {
         let output_level = first + 1;
         let lower = levels.levels.get(output_level).map(|level| level.to_vec());
-        return Some(Plan {
-            upper,
-            upper_level: first,
-            lower: lower.unwrap_or_default(),
-            output_level,
-        });
+        let lower = lower.unwrap_or_default();
+        return Some(Plan { upper, upper_level: first, lower, output_level, rewrite: true });
     }
     let droppable = |table: &Arc<LevelTable>| {
         let props = table.table.props();
         props.tombstones > 0 || is_expired(props.expiry_min, now_ms)
     };
     let any = upper.iter().any(droppable);
-    any.then(|| Plan { upper, upper_level: first, lower: Vec::new(), output_level: first })
+    let (lower, output_level, rewrite) = (Vec::new(), first, true);
+    any.then(|| Plan { upper, upper_level: first, lower, output_level, rewrite })
 }
 
 /// The files of a disjoint level whose ranges meet the span of `tables`.

@@ -141,6 +141,7 @@ pub(crate) fn drop_keyspace(state: &State, name: &str) -> Result<()> {
     drop(commit);
     state.reaped(&unlisted);
     let dropped = view.keyspace(id).expect("it was there");
+    state.doubtful.lock().extend(&dropped.index.listed());
     dropped.index.retire(&state.files);
     drop((manifest, view));
     state.files.sweep();

@@ -15,6 +15,7 @@ use vfs::{Bytes, Name};
 
 use crate::catalog::{Change, TableRecord};
 use crate::error::{Error, Result};
+use crate::extra::{Expiries, Extra};
 use crate::files::{Files, TABLE};
 use crate::index::{Delta, Index, Installed};
 use crate::listed::{Listed, RANGES_MAX};
@@ -24,16 +25,16 @@ use crate::record::ValuePtr;
 pub(crate) struct LevelTable {
     pub(crate) record: TableRecord,
     pub(crate) table: Arc<Table>,
-    /// The address spaces it points into.
-    pub(crate) listed: Listed,
+    /// The address spaces it points into, and when much of it will have expired.
+    pub(crate) extra: Extra,
 }
 
 impl LevelTable {
-    /// Opens a file, and reads the list of what it points into.
+    /// Opens a file, and reads what it says of itself.
     fn open(files: &Files, record: TableRecord) -> Result<LevelTable> {
         let table = files.open_table(&record)?;
-        let listed = Listed::decode(table.path(), &table.props().extra)?;
-        Ok(LevelTable { record, table, listed })
+        let extra = Extra::decode(table.path(), &table.props().extra)?;
+        Ok(LevelTable { record, table, extra })
     }
 
     pub(crate) fn smallest(&self) -> &[u8] {
@@ -55,7 +56,7 @@ impl LevelTable {
     /// The same file one or more levels down.
     pub(crate) fn at_level(&self, level: u8) -> LevelTable {
         let record = TableRecord { level, ..self.record.clone() };
-        LevelTable { record, table: self.table.clone(), listed: self.listed.clone() }
+        LevelTable { record, table: self.table.clone(), extra: self.extra.clone() }
     }
 }
 
@@ -151,6 +152,8 @@ pub(crate) struct TableOutput {
     open: Option<(u64, Builder)>,
     /// What the open file points into.
     listed: Listed,
+    /// When its entries expire.
+    expiries: Expiries,
     done: Vec<Arc<LevelTable>>,
     pub(crate) count: u64,
 }
@@ -158,7 +161,8 @@ pub(crate) struct TableOutput {
 impl TableOutput {
     pub(crate) fn new(files: Arc<Files>, keyspace: u32, level: u8, table_bytes: u64) -> Self {
         let (open, listed, done, count) = (None, Listed::default(), Vec::new(), 0);
-        TableOutput { files, keyspace, level, table_bytes, open, listed, done, count }
+        let expiries = Expiries::new(files.next_file());
+        TableOutput { files, keyspace, level, table_bytes, open, listed, expiries, done, count }
     }
 
     pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
@@ -171,6 +175,7 @@ impl TableOutput {
         }
         let (_, builder) = self.open.as_mut().expect("a table was just opened");
         builder.add(entry)?;
+        self.expiries.add(entry.expiry);
         if let Value::Pointer(bits) = entry.value {
             self.listed.insert(ValuePtr::from_bits(bits).segment().0);
         }
@@ -180,9 +185,10 @@ impl TableOutput {
 
     pub(crate) fn end_table(&mut self) -> Result<()> {
         let Some((file, builder)) = self.open.take() else { return Ok(()) };
-        let listed = std::mem::take(&mut self.listed);
+        let (listed, due_ms) = (std::mem::take(&mut self.listed), self.expiries.take_due_ms());
+        let extra = Extra { listed, due_ms };
         let finish = || -> Result<LevelTable> {
-            let built = builder.finish(&listed.encode())?;
+            let built = builder.finish(&extra.encode())?;
             let (len, footer_crc) = (built.len, built.footer_crc);
             let record = TableRecord { file, level: self.level, len, footer_crc };
             LevelTable::open(&self.files, record)

@@ -49,7 +49,7 @@ impl Index for Levels {
 
     fn listed(&self) -> Listed {
         let mut all = Listed::default();
-        self.tables().for_each(|table| all.extend(&table.listed));
+        self.tables().for_each(|table| all.extend(&table.extra.listed));
         all
     }
 

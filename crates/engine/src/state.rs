@@ -3,6 +3,7 @@
 //! Lock order, never one while holding one below it: flushing, merging, collecting, manifest,
 //! commit, view, then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::history::History;
 use crate::index::{Delta, Installed};
+use crate::listed::Listed;
 use crate::manifest::Manifest;
 use crate::pins::{Pin, Pins};
 use crate::reap::{self, Unlisted};
@@ -54,6 +56,9 @@ pub(crate) struct Counters {
     pub(crate) gc_read_bytes: AtomicU64,
     pub(crate) gc_written_bytes: AtomicU64,
     pub(crate) gc_reclaimed_bytes: AtomicU64,
+    /// Of the collection under way: bytes of its victims, and how many of them are done.
+    pub(crate) gc_run_bytes: AtomicU64,
+    pub(crate) gc_run_done_bytes: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) stalls: AtomicU64,
@@ -98,6 +103,11 @@ pub(crate) struct State {
     view: RwLock<Arc<View>>,
     /// Leaf. Why the database is read-only.
     failure: Mutex<Option<Error>>,
+    /// Leaf. Files that garbage collection could not read, and why.
+    pub(crate) unreadable: Mutex<BTreeMap<u32, Error>>,
+    /// Leaf. Address spaces in which much may have died that no merge has met: a keyspace was
+    /// dropped.
+    pub(crate) doubtful: Mutex<Listed>,
     /// Leaf. Who holds which memory.
     pub(crate) pins: Mutex<Pins>,
     /// Leaf. What open transactions need to know of flushed generations.
@@ -143,6 +153,8 @@ impl State {
             commit: Mutex::new(commit),
             view: RwLock::new(Arc::new(view)),
             failure: Mutex::new(None),
+            unreadable: Mutex::default(),
+            doubtful: Mutex::default(),
             pins: Mutex::new(Pins::default()),
             history: Mutex::new(History::default()),
             turns: Turns::default(),

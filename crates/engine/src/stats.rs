@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::options::IndexKind;
 use crate::recover::RecoveryReport;
 use crate::state::State;
+use crate::victims::{self, Zeal};
 
 /// A snapshot of the numbers; counters run since open.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,14 @@ pub struct Stats {
     pub gc_written_bytes: u64,
     /// Bytes of value files that went, less what was written for it.
     pub gc_reclaimed_bytes: u64,
+    /// Value files with so much garbage that collecting would rewrite them.
+    pub gc_files_waiting: u64,
+    /// Bytes of the value files that are being rewritten; 0 if none are.
+    pub gc_run_bytes: u64,
+    /// Bytes of their records that are done.
+    pub gc_run_done_bytes: u64,
+    /// Value files that could not be read, and why: they are left as they are.
+    pub gc_failures: Vec<String>,
     /// Remap tables: one for each segment whose records moved.
     pub remap_tables: u64,
     /// Bytes of the remap tables.
@@ -110,10 +119,14 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         }
     });
     let keyspaces = keyspaces.collect();
-    let garbage_bytes = {
+    let (garbage_bytes, gc_files_waiting) = {
         let manifest = state.manifest.lock();
-        manifest.catalog().segments.values().map(|segment| segment.garbage).sum()
+        let catalog = manifest.catalog();
+        let options = &state.files.options;
+        let waiting = victims::candidates(catalog, options, Zeal::Full, &|_| false).len();
+        (catalog.segments.values().map(|segment| segment.garbage).sum(), waiting as u64)
     };
+    let gc_failures = state.unreadable.lock().values().map(ToString::to_string).collect();
     let counters = &state.counters;
     let values = view.segments.files().chain(view.segments.moved());
     let (open_transactions, txn_history_bytes) = {
@@ -138,6 +151,10 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         gc_read_bytes: counter(&counters.gc_read_bytes),
         gc_written_bytes: counter(&counters.gc_written_bytes),
         gc_reclaimed_bytes: counter(&counters.gc_reclaimed_bytes),
+        gc_files_waiting,
+        gc_run_bytes: counter(&counters.gc_run_bytes),
+        gc_run_done_bytes: counter(&counters.gc_run_done_bytes),
+        gc_failures,
         remap_tables: view.segments.remaps().len() as u64,
         remap_bytes: view.segments.remaps().map(|(_, remap)| remap.record().len).sum(),
         flushes: counter(&counters.flushes),

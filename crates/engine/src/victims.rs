@@ -65,6 +65,12 @@ pub(crate) fn candidates(
     files
 }
 
+/// True if a count is so far off that something else may be the better choice.
+pub(crate) fn is_wrong(file: &SegmentRecord, garbage: u64, tolerance: f64) -> bool {
+    let difference = file.garbage.min(file.len).abs_diff(garbage);
+    difference as f64 > tolerance * file.len as f64
+}
+
 /// The files to rewrite together: the best ones, until what is live of them fills a segment.
 pub(crate) fn choose(candidates: Vec<SegmentRecord>, segment_bytes: u64) -> Vec<SegmentRecord> {
     let mut live = 0;

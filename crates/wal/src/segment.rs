@@ -15,7 +15,7 @@ use crate::format::{
     self, Decoded, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameKind, HEADER_BYTES, HEADER_LEN,
     SegmentHeader,
 };
-use crate::position::{Position, SegmentId};
+use crate::position::{ALIGN, Position, SegmentId};
 
 /// How the bytes of sealed segments are reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,6 +199,31 @@ impl Segment {
         FrameIter::new(Arc::clone(self), HEADER_LEN, self.len())
     }
 
+    /// The first whole record at `offset` or within `search_len` bytes behind it, verified; `None`
+    /// if there is none. For samples: what is damaged is passed over.
+    pub fn frame_near(self: &Arc<Self>, offset: u64, search_len: u64) -> Result<Option<Frame>> {
+        let len = self.len();
+        let mut start = offset.clamp(HEADER_LEN, len.max(HEADER_LEN)).next_multiple_of(ALIGN);
+        let end = start.saturating_add(search_len).min(len);
+        while start < end {
+            // A header may begin at the last position of a block.
+            let fetch = (SEARCH_BYTES + FRAME_HEADER_LEN).min(len - start);
+            let block = self.bytes(start, usize::try_from(fetch).expect("a block"))?;
+            for at in (0..SEARCH_BYTES.min(end - start)).step_by(FRAME_ALIGN) {
+                let rest = block.get(usize::try_from(at).expect("in the block")..);
+                let rest = rest.unwrap_or_default();
+                let found = format::find_frame(&self.path, &self.header, start + at, rest);
+                if found.is_some_and(|frame| frame.kind != FrameKind::Seal)
+                    && let Ok(frame) = FrameIter::single(Arc::clone(self), start + at)
+                {
+                    return Ok(Some(frame));
+                }
+            }
+            start += SEARCH_BYTES;
+        }
+        Ok(None)
+    }
+
     /// Maps the whole of a sealed segment and lets go of the descriptor if nothing else needs it.
     fn map_sealed(&self) -> Result<()> {
         let fresh = self.fresh.lock();
@@ -330,6 +355,10 @@ pub struct FrameIter {
     block_start: u64,
 }
 
+/// What one read of a search covers, a multiple of the alignment.
+const SEARCH_BYTES: u64 = 16 << 10;
+const FRAME_ALIGN: usize = 8;
+const _: () = assert!(SEARCH_BYTES.is_multiple_of(ALIGN) && FRAME_ALIGN as u64 == ALIGN);
 /// What one read fetches ahead.
 const BLOCK_BYTES: u64 = 256 << 10;
 

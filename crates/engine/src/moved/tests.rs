@@ -5,6 +5,7 @@ use wal::SegmentIds;
 
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::files::NextIds;
 use crate::options::{Options, ReadMode};
 use crate::record::RecordKind;
 
@@ -27,7 +28,15 @@ fn record<'a>(seq: u64, kind: RecordKind, key: &'a [u8], value: &'a [u8]) -> Rec
 
 fn files(disk: &SimDisk, segment_bytes: u64) -> Arc<Files> {
     let options = Options::default().segment_bytes(segment_bytes).read_mode(ReadMode::Positional);
-    Arc::new(Files::new(disk.root(), Env::sim(1).env, DB_ID, options, SegmentIds::new(), 1, 0))
+    Arc::new(Files::new(
+        disk.root(),
+        Env::sim(1).env,
+        DB_ID,
+        options,
+        SegmentIds::new(),
+        NextIds { file: 1, keyspace: 1 },
+        0,
+    ))
 }
 
 #[test]

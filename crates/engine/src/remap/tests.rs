@@ -6,13 +6,22 @@ use wal::SegmentIds;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::files::NextIds;
 use crate::options::Options;
 
 const ADDRESS_LEN: u64 = 1 << 20;
 
 fn files(disk: &SimDisk, mode: ReadMode) -> Arc<Files> {
     let options = Options::default().read_mode(mode);
-    Arc::new(Files::new(disk.root(), Env::sim(1).env, 7, options, SegmentIds::new(), 1, 0))
+    Arc::new(Files::new(
+        disk.root(),
+        Env::sim(1).env,
+        7,
+        options,
+        SegmentIds::new(),
+        NextIds { file: 1, keyspace: 1 },
+        0,
+    ))
 }
 
 /// What was listed, by offset.

@@ -34,9 +34,9 @@ fn what_is_live_is_kept_and_the_rest_goes() -> TestResult {
         fill(&db, &mut expected, 0..60, 0, 500)?;
         db.flush()?;
         for round in 1..8 {
-            for part in 0..6 {
+            for (part, len) in (0_u64..6).zip((400_usize..).step_by(30)) {
                 let start = part * 10 + round % 3;
-                fill(&db, &mut expected, start..start + 7, round, 400 + 30 * part as usize)?;
+                fill(&db, &mut expected, start..start + 7, round, len)?;
             }
             db.delete(key(round))?;
             expected.remove(&key(round));

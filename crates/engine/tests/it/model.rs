@@ -149,7 +149,8 @@ impl Runner {
             56..70 => self.scan()?,
             70..74 => self.snapshot(),
             74..77 => drop(self.held.pop()),
-            77..82 => self.db().flush()?,
+            77..80 => self.db().flush()?,
+            80..82 => self.db().collect_garbage()?,
             82..84 => self.db().compact()?,
             84..86 => self.db().sync()?,
             86..89 => self.create()?,
@@ -436,6 +437,8 @@ impl Runner {
         self.check_all()?;
         self.held.clear();
         self.db().compact()?;
+        self.check_all()?;
+        self.db().collect_garbage()?;
         self.check_all()?;
         self.reopen()?;
         self.check_all()?;

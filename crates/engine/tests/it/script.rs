@@ -21,6 +21,7 @@ pub(crate) enum Step {
     Batch(u64, usize),
     Flush,
     Compact,
+    Collect,
     Sync,
     Create(&'static str),
     Drop(&'static str),
@@ -49,7 +50,7 @@ impl Step {
             }
             Step::Create(name) => drop(state.entry(name.to_owned()).or_default()),
             Step::Drop(name) => drop(state.remove(name)),
-            Step::Flush | Step::Compact | Step::Sync | Step::Work(_) => {}
+            Step::Flush | Step::Compact | Step::Collect | Step::Sync | Step::Work(_) => {}
         }
     }
 
@@ -61,7 +62,8 @@ impl Step {
             }
             Step::Drop(name) => std::slice::from_ref(name),
             Step::Batch(..) => &["side"],
-            Step::Flush | Step::Compact | Step::Sync | Step::Work(_) | Step::Create(_) => &[],
+            Step::Flush | Step::Compact | Step::Collect | Step::Sync => &[],
+            Step::Work(_) | Step::Create(_) => &[],
         }
     }
 
@@ -69,7 +71,8 @@ impl Step {
         match self {
             Step::PutDurable(..) | Step::Sync | Step::Flush | Step::Compact => true,
             Step::Create(_) | Step::Drop(_) => true,
-            Step::Put(..) | Step::Delete(..) | Step::Batch(..) | Step::Work(_) => false,
+            Step::Put(..) | Step::Delete(..) | Step::Batch(..) => false,
+            Step::Collect | Step::Work(_) => false,
         }
     }
 }
@@ -168,6 +171,7 @@ fn perform(db: &Db, step: &Step, version: u64) -> Result<()> {
         }
         Step::Flush => db.flush(),
         Step::Compact => db.compact(),
+        Step::Collect => db.collect_garbage(),
         Step::Sync => db.sync(),
         Step::Create(name) => keyspace(name).map(drop),
         Step::Drop(name) => db.drop_keyspace(name),
@@ -221,9 +225,13 @@ pub(crate) fn short() -> Vec<Step> {
         S::Batch(1, 100),
         S::Drop("other"),
         S::Compact,
+        S::Collect,
         S::Put("default", 5, 40),
         S::PutDurable("default", 6, 600),
         S::Delete("side", 3),
         S::Work(2),
+        S::Batch(2, 800),
+        S::Compact,
+        S::Collect,
     ]
 }

@@ -152,6 +152,8 @@ pub(crate) fn option_set(number: u64) -> Options {
         .level0_files_max(small(level0_files + pick(&[0, 1, 4])))
         .level1_bytes(pick(&[4096, 16 << 10, 1 << 20]))
         .level_multiplier(pick(&[2, 10]))
+        .total_garbage_max([0.0, 0.1, 0.25][small(pick(&[0, 1, 2]))])
+        .advised_garbage([0.0, 0.1, 0.4][small(pick(&[0, 1, 2]))])
         .durability(durability)
         .append_mode(append)
         .read_mode(read)

@@ -67,6 +67,33 @@ fn what_was_written_is_read_by_address_in_order_and_by_replay() {
 }
 
 #[test]
+fn the_frame_near_an_offset_is_the_first_whole_one_behind_it() {
+    let disk = SimDisk::new(1);
+    let (meta, addresses) = write(&disk, 30, false);
+    for mode in [ReadMode::Mapped, ReadMode::Positional] {
+        let fs: Arc<dyn Fs> = disk.root();
+        let segment = Segment::open(&fs, NAME, mode, Some(&meta)).unwrap();
+        for offset in 0..meta.len + 20 {
+            let expected = addresses.iter().find(|address| address.offset - 24 >= offset);
+            let found = segment.frame_near(offset, 1 << 20).unwrap();
+            assert_eq!(found.map(|frame| frame.address), expected.copied(), "from {offset}");
+        }
+        // Not beyond what is to be searched.
+        let second = addresses[1].offset - 24;
+        assert!(segment.frame_near(second - 16, 16).unwrap().is_none());
+        assert!(segment.frame_near(second - 16, 17).unwrap().is_some());
+        assert!(segment.frame_near(u64::MAX - 100, u64::MAX).unwrap().is_none());
+    }
+    // A frame that is damaged is passed over.
+    let copy = disk.image(0, ImageKind::Everything, 1);
+    copy.corrupt(NAME, &Damage::FlipBit { offset: addresses[3].offset + 5, bit: 3 });
+    let fs: Arc<dyn Fs> = copy.root();
+    let segment = Segment::open(&fs, NAME, ReadMode::Positional, Some(&meta)).unwrap();
+    let found = segment.frame_near(addresses[2].offset, 1 << 20).unwrap();
+    assert_eq!(found.map(|frame| frame.address), Some(addresses[4]));
+}
+
+#[test]
 fn a_torn_last_write_is_told_from_damage_before_it() {
     let disk = SimDisk::new(1);
     let (meta, addresses) = write(&disk, 5, true);
