@@ -67,7 +67,8 @@ pub(crate) fn candidates(
 
 /// True if a count is so far off that something else may be the better choice.
 pub(crate) fn is_wrong(file: &SegmentRecord, garbage: u64, tolerance: f64) -> bool {
-    let difference = file.garbage.min(file.len).abs_diff(garbage);
+    // What a sample saw, a merge may later charge once more.
+    let difference = file.garbage.min(file.len).abs_diff(garbage.min(file.len));
     difference as f64 > tolerance * file.len as f64
 }
 

@@ -66,6 +66,15 @@ fn several_files_are_taken_together_until_what_is_live_fills_a_segment() {
 }
 
 #[test]
+fn a_count_is_wrong_when_it_is_off_by_more_than_the_tolerance() {
+    let catalog = catalog(&[(1, COPIED, 500), (2, COPIED, 3000)]);
+    let wrong = |id: u32, garbage| is_wrong(&catalog.segments[&id], garbage, 0.1);
+    assert_eq!([399, 400, 600, 601].map(|garbage| wrong(1, garbage)), [true, false, false, true]);
+    // No file has more garbage than bytes: these are equal.
+    assert!(!wrong(2, 3000) && !wrong(2, 1000) && !wrong(2, 5000) && wrong(2, 800));
+}
+
+#[test]
 fn more_garbage_than_bytes_counts_as_all_of_them() {
     let catalog = catalog(&[(1, COPIED, u64::MAX), (2, COPIED, 0), (3, COPIED, 0)]);
     assert!((total_share(&catalog) - 1.0 / 3.0).abs() < 1e-9);
