@@ -1,14 +1,18 @@
 //! The crash explorer: every short sequence of calls, on a disk that loses what was not synced,
 //! crashed at every call of the file system in every way, judged by a prefix oracle.
 //!
-//! `plan.rs` says what is explored, `workload.rs` runs and records, `images.rs` makes crashes of it,
+//! `call.rs` and `plan.rs` say what is explored, `run.rs` and `workload.rs` run and record, `images.rs` makes crashes of it,
 //! `recovery.rs` recovers, `history.rs` judges, `explore.rs` goes through all of that, `liar.rs`
 //! proves that the judge is awake, `replay.rs` shows one cell again.
 
+pub mod call;
 pub mod plan;
 pub mod history;
 pub mod liar;
 pub mod observe;
+pub mod reach;
+mod copies;
+mod run;
 pub mod workload;
 pub mod images;
 mod recovery;
@@ -22,20 +26,26 @@ use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
+use self::call::{Op, random_sequence, sequences};
 use self::explore::{Explorer, Tally, Violation};
 use self::images::Effort;
 use self::liar::Lie;
-use self::plan::{Cell, Config, Op, random_sequence, sequences};
+use self::plan::{Cell, Config};
+use crate::kind::Kind;
 
 /// What to explore.
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// The configurations.
     pub configs: Vec<Config>,
-    /// The calls.
+    /// The calls that are combined.
     pub alphabet: Vec<Op>,
+    /// The calls that random sequences are drawn from.
+    pub random_alphabet: Vec<Op>,
     /// Length of the longest sequences; all shorter ones are explored too.
     pub len_max: usize,
+    /// Also explores one sequence in which hash tables grow and shrink.
+    pub growth: bool,
     /// How many random sequences besides.
     pub random: usize,
     /// How long these are.
@@ -55,7 +65,9 @@ impl Campaign {
     pub fn new(len_max: usize, effort: Effort, seed: u64) -> Campaign {
         Campaign {
             configs: Config::all(),
-            alphabet: Op::ALL.to_vec(),
+            alphabet: Op::combined(),
+            random_alphabet: Op::drawn(),
+            growth: false,
             len_max,
             random: 0,
             random_len: 8,
@@ -75,6 +87,10 @@ impl Campaign {
         pieces.push(Piece::Prelude);
         let configs = |piece| self.configs.iter().map(move |config| (*config, piece));
         let mut pieces: Vec<(Config, Piece)> = pieces.into_iter().flat_map(configs).collect();
+        if self.growth {
+            let hashed = self.configs.iter().filter(|config| config.kind == Kind::Hash);
+            pieces.extend(hashed.map(|config| (*config, Piece::Growth)));
+        }
         for (number, config) in (0..self.random).zip(self.configs.iter().cycle()) {
             pieces.push((*config, Piece::Random(number as u64)));
         }
@@ -84,7 +100,7 @@ impl Campaign {
     fn explore_piece(&self, (config, piece): (Config, Piece)) -> Explorer {
         let seed = match piece {
             Piece::Random(number) => self.seed.wrapping_add(number),
-            Piece::StartingWith(_) | Piece::Prelude => self.seed,
+            Piece::StartingWith(_) | Piece::Prelude | Piece::Growth => self.seed,
         };
         let mut explorer = Explorer::new(config, seed, self.effort);
         explorer.violations_max = self.violations_max;
@@ -93,8 +109,13 @@ impl Campaign {
         }
         match piece {
             Piece::Prelude => explorer.explore(&[]),
+            Piece::Growth => explorer.explore_whole(&Op::GROWTH),
             Piece::Random(_) => {
-                explorer.explore_whole(&random_sequence(&self.alphabet, self.random_len, seed));
+                explorer.explore_whole(&random_sequence(
+                    &self.random_alphabet,
+                    self.random_len,
+                    seed,
+                ));
             }
             Piece::StartingWith(first) => {
                 for len in 0..self.len_max {
@@ -150,6 +171,8 @@ enum Piece {
     Prelude,
     /// All sequences that start with a call.
     StartingWith(Op),
+    /// The sequence in which hash tables grow.
+    Growth,
     /// A random sequence.
     Random(u64),
 }
@@ -181,7 +204,7 @@ pub struct Arguments {
     /// Equal seeds explore the same.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the ten calls of the issue, one draw of each random image, a sample of nested crashes.
+    /// Only the eleven calls of the design, one draw of each random image, a sample of nested crashes.
     #[arg(long)]
     quick: bool,
     /// Runs one cell again, told by the line of a violation.
@@ -203,9 +226,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut campaign = Campaign::new(arguments.exhaustive, Effort::FULL, arguments.seed);
     (campaign.random, campaign.random_len) = (arguments.random, arguments.len);
+    campaign.growth = arguments.exhaustive > 1;
     if arguments.quick {
         campaign.effort = Effort::QUICK;
-        campaign.alphabet = Op::TEN.to_vec();
+        campaign.alphabet = Op::eleven();
     }
     if let Some(name) = &arguments.lie {
         let lie = Lie::parse(name)?;
@@ -236,13 +260,14 @@ fn print(report: &Report, seconds: f64, threads: usize) {
         println!("  image {image}, after {} images", violation.after_images);
         println!("  cargo xtask crash --replay \"{}\"\n", violation.cell);
     }
-    let Tally { runs, boundaries, images, recoveries, nested, trace_hash } = report.tally;
+    let Tally { runs, boundaries, images, recoveries, nested, trace_hash, reach } = &report.tally;
     println!(
         "{runs} runs, {boundaries} boundaries, {images} images ({nested} inside recoveries), \
          {recoveries} of them distinct and recovered twice, trace {trace_hash:016x}"
     );
-    let rate = images as f64 / seconds;
-    let recovered = recoveries as f64 / seconds;
+    println!("{reach}");
+    let rate = *images as f64 / seconds;
+    let recovered = *recoveries as f64 / seconds;
     println!(
         "{seconds:.1} s on {threads} threads: {rate:.0} images/s, {recovered:.0} recoveries/s, \
          {} violations",

@@ -13,12 +13,20 @@ use std::collections::HashMap;
 
 use vfs::sim::SimDisk;
 
-use super::history::Seen;
+use super::call::Op;
 use super::images::{Effort, build, fingerprint, image_name, images};
 use super::liar::Lie;
-use super::plan::{Cell, Config, Op, Place};
-use super::recovery::{Allowed, Recovered, Recovery, guard, hush};
+use super::plan::{Cell, Config, Place};
+use super::reach::Reach;
+use super::recovery::{Allowed, Recovered, Recovery, Shown, guard, hush};
 use super::workload::{self, Recording};
+
+/// Of the images of the prelude, one in so many of those that would be is crashed inside its
+/// recovery.
+const PRELUDE_NESTED: u64 = 16;
+
+/// Of the stores recovered inside recoveries, one in so many of those that would be is settled.
+const NESTED_SETTLED: u64 = 16;
 
 /// Something that must not be.
 #[derive(Clone, Debug)]
@@ -39,7 +47,7 @@ impl Violation {
 }
 
 /// How much was done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
     /// Recorded runs.
     pub runs: u64,
@@ -53,6 +61,8 @@ pub struct Tally {
     pub nested: u64,
     /// Runs' call traces, folded.
     pub trace_hash: u64,
+    /// Which parts of the store the runs ran.
+    pub reach: Reach,
 }
 
 impl Tally {
@@ -64,6 +74,7 @@ impl Tally {
         self.recoveries += other.recoveries;
         self.nested += other.nested;
         self.trace_hash = self.trace_hash.wrapping_add(other.trace_hash);
+        self.reach.add(&other.reach);
     }
 }
 
@@ -74,7 +85,7 @@ pub struct Explorer {
     effort: Effort,
     lie: Option<(&'static str, Lie)>,
     /// By fingerprint and clock: what recovery showed; `None` if it failed, which was reported.
-    known: HashMap<(u64, u64), Option<Seen>>,
+    known: HashMap<(u64, u64), Option<Shown>>,
     /// What was done so far.
     pub tally: Tally,
     /// What was found so far.
@@ -137,13 +148,11 @@ impl Explorer {
         };
         let trace_hash = recording.disk.trace_hash();
         self.tally.trace_hash = self.tally.trace_hash.wrapping_add(trace_hash);
+        self.tally.reach.add(&recording.reach);
         let first = first(&recording);
-        let mut allowed = Allowed::new(&recording, recording.history.bounds(first));
+        let mut allowed = Allowed::new(&recording, first);
         for boundary in first..=recording.last {
-            let bounds = recording.history.bounds(boundary);
-            if allowed.bounds != bounds {
-                allowed = Allowed::new(&recording, bounds);
-            }
+            allowed.advance(&recording, boundary);
             self.tally.boundaries += 1;
             for image in images(recording.disk.choices(boundary), &self.effort) {
                 if self.is_done() {
@@ -160,13 +169,18 @@ impl Explorer {
         let place = cell.crash.expect("set by the caller");
         let image = build(&recording.disk, place, self.seed);
         self.tally.images += 1;
-        let nested = self.effort.nested_every > 0 && cell.ops.len() <= 1;
-        if nested {
+        // The prelude is only there to have something in every layer.
+        let every = match cell.ops.len() {
+            0 => self.effort.nested_every * PRELUDE_NESTED,
+            1 => self.effort.nested_every,
+            _ => 0,
+        };
+        if every > 0 {
             image.record();
         }
         let fingerprint = fingerprint(&image);
         let Some(recovered) = self.judge(&image, cell, allowed, 1) else { return };
-        if nested && fingerprint.is_multiple_of(self.effort.nested_every) {
+        if every > 0 && fingerprint.is_multiple_of(every) {
             self.crash_recovery(&image, &recovered, cell, allowed);
             cell.nested = None;
         }
@@ -182,21 +196,23 @@ impl Explorer {
     ) -> Option<Recovered> {
         let key = (fingerprint(image), allowed.bounds.clock_ms);
         if let Some(known) = self.known.get(&key) {
-            if let Some(seen) = known
-                && let Err(error) = allowed.find(seen)
+            if let Some(shown) = known
+                && let Err(error) = allowed.judge(shown)
             {
                 self.report(cell.clone(), &error.context("recovered once before"));
             }
             return None;
         }
         self.tally.recoveries += 1;
-        let settle = self.effort.settle_every > 0 && key.0.is_multiple_of(self.effort.settle_every);
+        // Seldom of images inside recoveries, of which there are most and which differ least.
+        let settle_every = self.effort.settle_every * if depth > 1 { NESTED_SETTLED } else { 1 };
+        let settle = settle_every > 0 && key.0.is_multiple_of(settle_every);
         let recovery = Recovery { config: self.config, seed: self.seed + depth, settle };
         let result = guard(|| recovery.run(image, allowed));
         image.kill();
         match result {
             Ok(recovered) => {
-                self.known.insert(key, Some(recovered.seen.clone()));
+                self.known.insert(key, Some(recovered.shown.clone()));
                 Some(recovered)
             }
             Err(error) => {
@@ -215,7 +231,7 @@ impl Explorer {
         cell: &mut Cell,
         allowed: &Allowed,
     ) {
-        let settled = allowed.only(&recovered.seen);
+        let settled = allowed.only(&recovered.shown.seen);
         let effort = Effort { draws: 1, subset_choices_max: 2, ..self.effort };
         for boundary in 1..=recovered.open_calls {
             let last = boundary == recovered.open_calls;

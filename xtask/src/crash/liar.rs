@@ -28,7 +28,7 @@ pub enum Lie {
 
 impl Lie {
     /// Every lie and its name.
-    pub const ALL: [(&'static str, Lie); 9] = [
+    pub const ALL: [(&'static str, Lie); 14] = [
         ("no-dir-sync", Lie::NoDirSync),
         ("no-dir-sync-after-table", Lie::NoDirSyncAfter("tbl")),
         ("no-dir-sync-after-log", Lie::NoDirSyncAfter("wal")),
@@ -37,6 +37,11 @@ impl Lie {
         ("no-log-sync", Lie::NoSync("wal")),
         ("no-value-sync", Lie::NoSync("val")),
         ("no-manifest-sync", Lie::NoSync("manifest")),
+        ("no-run-sync", Lie::NoSync("run")),
+        ("no-partition-sync", Lie::NoSync("part")),
+        ("no-generation-sync", Lie::NoSync("gen")),
+        ("no-remap-sync", Lie::NoSync("map")),
+        ("no-dir-sync-after-generation", Lie::NoDirSyncAfter("gen")),
         ("tables-after-manifest", Lie::TablesAfterManifest),
     ];
 
@@ -147,11 +152,13 @@ impl Fs for LyingFs {
     }
 
     fn create_dir(&self, name: Name) -> Result<Arc<dyn Fs>> {
-        self.honest.create_dir(name)
+        let honest = self.honest.create_dir(name)?;
+        Ok(Arc::new(LyingFs { honest, liar: self.liar.clone() }))
     }
 
     fn open_dir(&self, name: Name) -> Result<Arc<dyn Fs>> {
-        self.honest.open_dir(name)
+        let honest = self.honest.open_dir(name)?;
+        Ok(Arc::new(LyingFs { honest, liar: self.liar.clone() }))
     }
 
     fn remove_dir(&self, name: Name) -> Result<()> {
@@ -171,7 +178,8 @@ impl Fs for LyingFs {
     }
 
     fn as_any(&self) -> &dyn Any {
-        self
+        // Links are made by the honest directory, which must know its own.
+        self.honest.as_any()
     }
 }
 

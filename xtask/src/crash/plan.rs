@@ -1,106 +1,17 @@
-//! What is explored: configurations, calls, and the line that names one cell of the exploration.
+//! What is explored: configurations, and the line that names one cell of the exploration.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use engine::{Durability, Options, WriteOptions};
-use vfs::Random;
+
+use super::call::Op;
+use crate::kind::Kind;
 
 /// Values of at least this many bytes live in the value log.
 pub const INLINE_MAX: usize = 256;
-
-/// One call of a workload. The first ten are the alphabet of the exhaustive exploration; the others
-/// reach what those cannot.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Op {
-    /// A small value over a key that every layer knows.
-    Put,
-    /// A value that is longer than what an index holds inline.
-    BigPut,
-    /// Removes the key that the puts write.
-    Delete,
-    /// Puts and deletes in two keyspaces.
-    Batch,
-    /// A value that expires.
-    TtlPut,
-    /// `Db::flush`.
-    Flush,
-    /// `Db::compact`.
-    Compact,
-    /// A snapshot, held and read again at the end.
-    Snapshot,
-    /// Time passes, beyond every expiry given so far.
-    Tick,
-    /// A clean close and the next open.
-    Reopen,
-    /// `Db::sync`.
-    Sync,
-    /// A batch over two keyspaces that skips the log.
-    Unlogged,
-    /// Drops the second keyspace and creates it again.
-    Recreate,
-    /// Background jobs run until they are idle.
-    Jobs,
-    /// A value longer than a log segment.
-    HugePut,
-}
-
-impl Op {
-    /// The alphabet that design and issue name.
-    pub const TEN: [Op; 10] = [
-        Op::Put,
-        Op::BigPut,
-        Op::Delete,
-        Op::Batch,
-        Op::TtlPut,
-        Op::Flush,
-        Op::Compact,
-        Op::Snapshot,
-        Op::Tick,
-        Op::Reopen,
-    ];
-
-    /// The ten and what they cannot reach.
-    pub const ALL: [Op; 15] = [
-        Op::Put,
-        Op::BigPut,
-        Op::Delete,
-        Op::Batch,
-        Op::TtlPut,
-        Op::Flush,
-        Op::Compact,
-        Op::Snapshot,
-        Op::Tick,
-        Op::Reopen,
-        Op::Sync,
-        Op::Unlogged,
-        Op::Recreate,
-        Op::Jobs,
-        Op::HugePut,
-    ];
-
-    /// Its name in a replay line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Op::Put => "put",
-            Op::BigPut => "bigput",
-            Op::Delete => "delete",
-            Op::Batch => "batch",
-            Op::TtlPut => "ttlput",
-            Op::Flush => "flush",
-            Op::Compact => "compact",
-            Op::Snapshot => "snapshot",
-            Op::Tick => "tick",
-            Op::Reopen => "reopen",
-            Op::Sync => "sync",
-            Op::Unlogged => "unlogged",
-            Op::Recreate => "recreate",
-            Op::Jobs => "jobs",
-            Op::HugePut => "hugeput",
-        }
-    }
-}
 
 /// How the log is appended to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -151,6 +62,8 @@ pub struct Config {
     pub acks: Acks,
     /// When background jobs run.
     pub jobs: Jobs,
+    /// Of which kind the keyspace is that most calls write to.
+    pub kind: Kind,
 }
 
 impl Config {
@@ -170,7 +83,8 @@ impl Config {
                         Acks::Never => true,
                     };
                     if legal {
-                        all.push(Config { append, read, acks, jobs });
+                        let kinds = Kind::ALL.into_iter();
+                        all.extend(kinds.map(|kind| Config { append, read, acks, jobs, kind }));
                     }
                 }
             }
@@ -207,6 +121,10 @@ impl Config {
             .level1_bytes(4096)
             .level_multiplier(2)
             .sealed_max(1)
+            .total_garbage_max(0.05)
+            .advised_garbage(0.10)
+            .forced_garbage(0.50)
+            .gc_interval(Duration::from_secs(1))
     }
 
     /// How the workload's logged writes are made.
@@ -229,8 +147,8 @@ fn word(debug: impl fmt::Debug) -> String {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { append, read, acks, jobs } = self;
-        write!(f, "{}/{}/{}/{}", word(append), word(read), word(acks), word(jobs))
+        let Config { append, read, acks, jobs, kind } = self;
+        write!(f, "{}/{}/{}/{}/{kind}", word(append), word(read), word(acks), word(jobs))
     }
 }
 
@@ -244,14 +162,15 @@ impl FromStr for Config {
 
     fn from_str(text: &str) -> anyhow::Result<Config> {
         let parts: Vec<&str> = text.split('/').collect();
-        let [append, read, acks, jobs] = parts[..] else {
-            bail!("a configuration is append/read/acks/jobs, not {text:?}");
+        let [append, read, acks, jobs, kind] = parts[..] else {
+            bail!("a configuration is append/read/acks/jobs/kind, not {text:?}");
         };
         Ok(Config {
             append: find(append, &[Append::Mapped, Append::Positional])?,
             read: find(read, &[Read::Mapped, Read::Positional])?,
             acks: find(acks, &[Acks::Always, Acks::Durable, Acks::Never])?,
             jobs: find(jobs, &[Jobs::Lazy, Jobs::Seeded])?,
+            kind: find(kind, &Kind::ALL)?,
         })
     }
 }
@@ -333,11 +252,7 @@ impl FromStr for Cell {
                 "config" => config = Some(value.parse()?),
                 "ops" => {
                     let names = value.split(',').filter(|name| !name.is_empty());
-                    let op = |name: &str| {
-                        let found = Op::ALL.into_iter().find(|op| op.name() == name);
-                        found.with_context(|| format!("{name:?} is no call"))
-                    };
-                    cell.ops = names.map(op).collect::<anyhow::Result<_>>()?;
+                    cell.ops = names.map(Op::parse).collect::<anyhow::Result<_>>()?;
                 }
                 "seed" => cell.seed = value.parse()?,
                 "lie" => cell.lie = Some(value.to_owned()),
@@ -350,30 +265,6 @@ impl FromStr for Cell {
         cell.config = config.context("a replay line names its config")?;
         Ok(cell)
     }
-}
-
-/// All sequences of exactly `len` calls.
-pub fn sequences(alphabet: &[Op], len: usize) -> Vec<Vec<Op>> {
-    let mut all = vec![Vec::new()];
-    for _ in 0..len {
-        let longer = |ops: &Vec<Op>| {
-            let ops = ops.clone();
-            alphabet.iter().map(move |op| [&ops[..], &[*op]].concat())
-        };
-        all = all.iter().flat_map(longer).collect();
-    }
-    all
-}
-
-/// `len` calls, writes more often than others.
-pub fn random_sequence(alphabet: &[Op], len: usize, seed: u64) -> Vec<Op> {
-    let mut random = Random::new(seed ^ 0x7a11);
-    let writes = [Op::Put, Op::BigPut, Op::Batch, Op::HugePut];
-    let draw = |_| match random.percent(40) {
-        true => writes[random.index(writes.len())],
-        false => alphabet[random.index(alphabet.len())],
-    };
-    (0..len).map(draw).collect()
 }
 
 #[cfg(test)]

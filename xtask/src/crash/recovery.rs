@@ -13,6 +13,7 @@ use engine::{Db, WriteOptions};
 use vfs::sim::{ImageKind, SimDisk};
 use vfs::{Env, SimEnv};
 
+use super::copies;
 use super::history::{Bounds, Seen, State, diff, visible, will_expire};
 use super::observe;
 use super::plan::Config;
@@ -32,19 +33,47 @@ struct Candidate {
 pub(super) struct Allowed {
     pub(super) bounds: Bounds,
     candidates: Vec<Candidate>,
+    copies: Vec<copies::Allowed>,
+}
+
+/// What a recovery shows.
+#[derive(Clone)]
+pub(super) struct Shown {
+    /// Of the database.
+    pub(super) seen: Seen,
+    /// Of its checkpoints.
+    copies: copies::Shown,
 }
 
 impl Allowed {
-    pub(super) fn new(recording: &Recording, bounds: Bounds) -> Allowed {
+    pub(super) fn new(recording: &Recording, boundary: usize) -> Allowed {
+        let bounds = recording.history.bounds(boundary);
         let states = recording.history.candidates(bounds);
         let candidate = |state| Candidate { seen: visible(&state, bounds.clock_ms), state };
-        Allowed { bounds, candidates: states.into_iter().map(candidate).collect() }
+        let copies = copies::allowed(&recording.copies, boundary, bounds.clock_ms);
+        Allowed { bounds, candidates: states.into_iter().map(candidate).collect(), copies }
+    }
+
+    /// Moves to a later boundary.
+    pub(super) fn advance(&mut self, recording: &Recording, boundary: usize) {
+        let bounds = recording.history.bounds(boundary);
+        if self.bounds == bounds {
+            self.copies = copies::allowed(&recording.copies, boundary, bounds.clock_ms);
+        } else {
+            *self = Allowed::new(recording, boundary);
+        }
+    }
+
+    /// An error unless a recovery may show this.
+    pub(super) fn judge(&self, shown: &Shown) -> Result<()> {
+        self.find(&shown.seen)?;
+        copies::judge(&shown.copies, &self.copies)
     }
 
     /// Those of the states that look like this: what was read once stays so.
     pub(super) fn only(&self, seen: &Seen) -> Allowed {
         let same = self.candidates.iter().filter(|candidate| candidate.seen == *seen).cloned();
-        Allowed { bounds: self.bounds, candidates: same.collect() }
+        Allowed { bounds: self.bounds, candidates: same.collect(), copies: self.copies.clone() }
     }
 
     /// The states that look like this.
@@ -68,7 +97,7 @@ impl Allowed {
 
 /// What a recovery showed.
 pub(super) struct Recovered {
-    pub(super) seen: Seen,
+    pub(super) shown: Shown,
     /// Calls until the open returned.
     pub(super) open_calls: usize,
 }
@@ -91,7 +120,7 @@ impl Recovery {
 
     pub(super) fn run(&self, image: &SimDisk, allowed: &Allowed) -> Result<Recovered> {
         let clock_ms = allowed.bounds.clock_ms;
-        let (fs, sim) = (image.root(), self.env(clock_ms, Duration::ZERO));
+        let (fs, sim) = (copies::home(image)?, self.env(clock_ms, Duration::ZERO));
         let db = Db::open_on(fs.clone(), sim.env.clone(), self.config.options());
         let db = db.context("open")?;
         let open_calls = image.boundaries() - 1;
@@ -100,16 +129,19 @@ impl Recovery {
         observe::check(&db, &fs).context("first recovery")?;
         write_probe(&db).context("write after recovery")?;
         let next = image.crash(ImageKind::SyncedOnly, self.seed);
+        // Beside the recovered database, with which they may share files.
+        let copies = copies::read(image, &sim, self.config, allowed.copies.len())?;
+        copies::judge(&copies, &allowed.copies)?;
         image.kill();
         drop(db);
         self.again(&next, clock_ms, &states, &seen)?;
-        Ok(Recovered { seen, open_calls })
+        Ok(Recovered { shown: Shown { seen, copies }, open_calls })
     }
 
     /// The second recovery: what the first one showed and the write after it, however late it is.
     fn again(&self, image: &SimDisk, clock_ms: u64, states: &[State], seen: &Seen) -> Result<()> {
         let ahead = if will_expire(states, clock_ms) { LATER } else { Duration::ZERO };
-        let (fs, sim) = (image.root(), self.env(clock_ms, ahead));
+        let (fs, sim) = (copies::home(image)?, self.env(clock_ms, ahead));
         let later_ms = vfs::Clock::wall_ms(&*sim.clock);
         let db = Db::open_on(fs.clone(), sim.env.clone(), self.config.options());
         let mut db = db.context("second open")?;
@@ -128,6 +160,7 @@ impl Recovery {
             observe::check(&db, &fs).context("second recovery")?;
             sim.spawner.run_until_idle();
             db.compact().context("compact after recovery")?;
+            db.collect_garbage().context("garbage collection after recovery")?;
             db.close().context("close after recovery")?;
             db = Db::open_on(fs.clone(), sim.env.clone(), self.config.options())
                 .context("open after a clean close")?;
@@ -135,6 +168,7 @@ impl Recovery {
             ensure!(settled == found, "after compact and close:\n{}", diff(&found, &settled));
             observe::check(&db, &fs).context("after a clean close")?;
             observe::require_nothing_set_aside(&fs)?;
+            observe::require_small(&db.stats(), &settled)?;
         }
         image.kill();
         drop(db);

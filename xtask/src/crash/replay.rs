@@ -27,9 +27,8 @@ pub fn replay(cell: &Cell) -> Result<bool> {
     let place = cell.crash.unwrap_or(Place { boundary: recording.last, image: 0 });
     ensure!(place.boundary <= recording.last, "the run has {} calls", recording.last);
     print_trace(&recording.disk, place.boundary);
-    let bounds = recording.history.bounds(place.boundary);
-    println!("allowed: {bounds:?}");
-    let allowed = Allowed::new(&recording, bounds);
+    let allowed = Allowed::new(&recording, place.boundary);
+    println!("allowed: {:?}", allowed.bounds);
     let mut image = build(&recording.disk, place, cell.seed);
     print_image(&image, place);
     let mut depth = 1;
@@ -51,7 +50,7 @@ pub fn replay(cell: &Cell) -> Result<bool> {
     match guard(|| recovery.run(&image, &allowed)) {
         Ok(recovered) => {
             println!("recovered within {} calls:", recovered.open_calls);
-            for (name, entries) in &recovered.seen {
+            for (name, entries) in &recovered.shown.seen {
                 for (key, value) in entries {
                     println!("  {name}/{}: {} bytes", key.escape_ascii(), value.len());
                 }
