@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
-use engine::{Db, ErrorKind, Keyspace, KeyspaceOptions, Options, Stats, WriteOptions};
+use clap::{Args, Subcommand};
+use engine::{Db, ErrorKind, Keyspace, KeyspaceStats, Options, Stats, WriteOptions};
 use indicatif::{ProgressBar, ProgressStyle};
+use xtask::kind::Kind;
 
 use escape::{escape, unescape};
 use input::Format;
@@ -41,9 +42,10 @@ pub(crate) enum Command {
     Load {
         #[command(flatten)]
         place: Place,
-        /// Kind of the keyspace's index.
-        #[arg(long, value_enum)]
-        index: Index,
+        /// Kind of the keyspace, if it is to be made. Default: btree; of one that is there, its
+        /// own, and another is an error.
+        #[arg(long, value_enum, alias = "index")]
+        kind: Option<Kind>,
         /// How the text is laid out.
         #[arg(long, value_enum, default_value_t = Format::Tsv)]
         format: Format,
@@ -57,13 +59,14 @@ pub(crate) enum Command {
         /// The key, with the escapes \t \n \\ \xHH.
         key: String,
     },
-    /// Writes key<TAB>value lines, with the escapes \t \n \\ \xHH, in key order.
+    /// Writes key<TAB>value lines, with the escapes \t \n \\ \xHH, in key order; of a hash keyspace
+    /// in any order, and only all of them.
     Scan {
         #[command(flatten)]
         place: Place,
         /// Only keys that start with this; escapes as in a key.
-        #[arg(long, default_value = "")]
-        prefix: String,
+        #[arg(long)]
+        prefix: Option<String>,
         /// From the last key to the first.
         #[arg(long)]
         reverse: bool,
@@ -78,6 +81,26 @@ pub(crate) enum Command {
         /// The key, with the escapes \t \n \\ \xHH.
         key: String,
     },
+    /// Moves everything out of memory and merges every index into one sorted run.
+    Compact {
+        /// Directory of the database.
+        dir: PathBuf,
+    },
+    /// Rewrites value files until what is known to be garbage is within the bound.
+    Collect {
+        /// Directory of the database.
+        dir: PathBuf,
+        /// Share of all value bytes that may be garbage. Default: the engine's.
+        #[arg(long, value_name = "SHARE")]
+        garbage_max: Option<f64>,
+    },
+    /// Makes a second database of the present state, sharing the files that never change.
+    Checkpoint {
+        /// Directory of the database.
+        dir: PathBuf,
+        /// Directory of the second one; must be new or empty.
+        target: PathBuf,
+    },
     /// Prints the numbers of a database.
     Stats {
         /// Directory of the database.
@@ -90,22 +113,20 @@ pub(crate) enum Command {
     },
 }
 
-/// Kinds of index.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Index {
-    /// Ordered.
-    Btree,
-    /// Unordered.
-    Hash,
-}
-
 /// Runs one command and says how it went.
 pub(crate) fn run(command: &Command) -> ExitCode {
     let result = match command {
-        Command::Load { place, index, format, file } => load(place, *index, *format, file),
+        Command::Load { place, kind, format, file } => load(place, *kind, *format, file),
         Command::Get { place, key } => get(place, key),
-        Command::Scan { place, prefix, reverse, limit } => scan(place, prefix, *reverse, *limit),
+        Command::Scan { place, prefix, reverse, limit } => {
+            scan(place, prefix.as_deref(), *reverse, *limit)
+        }
         Command::Delete { place, key } => delete(place, key),
+        Command::Compact { dir } => change(dir, Options::default(), |db| db.compact()),
+        Command::Collect { dir, garbage_max } => collect(dir, *garbage_max),
+        Command::Checkpoint { dir, target } => {
+            change(dir, Options::default(), |db| db.checkpoint(target))
+        }
         Command::Stats { dir } => stats(dir),
         Command::Check { dir } => check(dir),
     };
@@ -122,11 +143,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     ExitCode::from(if error.downcast_ref().is_some_and(damaged) { 2 } else { 3 })
 }
 
-fn load(place: &Place, index: Index, format: Format, file: &Path) -> anyhow::Result<u8> {
-    anyhow::ensure!(
-        index == Index::Btree,
-        "hash keyspaces are not there yet: they come with the disk hash table; use --index btree"
-    );
+fn load(place: &Place, kind: Option<Kind>, format: Format, file: &Path) -> anyhow::Result<u8> {
     // The text comes first: a mistyped name creates no database.
     let (text, len): (Box<dyn Read>, Option<u64>) = if file.as_os_str() == OsStr::new("-") {
         (Box::new(io::stdin().lock()), None)
@@ -141,7 +158,10 @@ fn load(place: &Place, index: Index, format: Format, file: &Path) -> anyhow::Res
         (file, len)
     };
     let db = Db::open(&place.dir, Options::default())?;
-    let keyspace = db.keyspace(&place.keyspace, KeyspaceOptions::btree())?;
+    let known = db.keyspaces()?;
+    let there = known.iter().find(|(name, _)| *name == place.keyspace);
+    let kind = kind.or_else(|| there.map(|(_, kind)| Kind::of(*kind))).unwrap_or(Kind::Btree);
+    let keyspace = db.keyspace(&place.keyspace, kind.options())?;
     let bar = progress_bar(len);
     let mut loaded = 0;
     let reader = BufReader::with_capacity(1 << 16, bar.wrap_read(text));
@@ -216,11 +236,11 @@ fn open_keyspace(place: &Place) -> anyhow::Result<(Db, Keyspace)> {
     let db = open(&place.dir)?;
     let known = db.keyspaces()?;
     let name = &place.keyspace;
-    if !known.iter().any(|(known, _)| known == name) {
+    let Some((_, kind)) = known.iter().find(|(known, _)| known == name) else {
         let known = known.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
         anyhow::bail!("{} has no keyspace {name:?}; it has: {known}", place.dir.display());
-    }
-    let keyspace = db.keyspace(name, KeyspaceOptions::btree())?;
+    };
+    let keyspace = db.keyspace(name, Kind::of(*kind).options())?;
     Ok((db, keyspace))
 }
 
@@ -254,10 +274,20 @@ fn get(place: &Place, key: &str) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-fn scan(place: &Place, prefix: &str, reverse: bool, limit: Option<usize>) -> anyhow::Result<u8> {
-    let prefix = argument(prefix)?;
+fn scan(
+    place: &Place,
+    prefix: Option<&str>,
+    reverse: bool,
+    limit: Option<usize>,
+) -> anyhow::Result<u8> {
+    let prefix = prefix.map(argument).transpose()?;
     let (db, keyspace) = open_keyspace(place)?;
-    let range = keyspace.prefix(&prefix);
+    let ordered = Kind::of(keyspace.kind()).is_ordered();
+    anyhow::ensure!(ordered || !reverse, "{:?} has no order to reverse", place.keyspace);
+    let range = match &prefix {
+        Some(prefix) => keyspace.prefix(prefix),
+        None => keyspace.iter(),
+    };
     let limit = limit.unwrap_or(usize::MAX);
     match reverse {
         false => write_lines(range.take(limit))?,
@@ -295,6 +325,37 @@ fn delete(place: &Place, key: &str) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Opens a database, changes it, closes it.
+fn change(
+    dir: &Path,
+    options: Options,
+    call: impl FnOnce(&Db) -> engine::Result<()>,
+) -> anyhow::Result<u8> {
+    let db = Db::open(dir, options.create_if_missing(false))?;
+    call(&db)?;
+    db.close()?;
+    Ok(0)
+}
+
+fn collect(dir: &Path, garbage_max: Option<f64>) -> anyhow::Result<u8> {
+    let mut options = Options::default();
+    if let Some(share) = garbage_max {
+        options = options.total_garbage_max(share);
+    }
+    let mut moved = (0, 0);
+    let code = change(dir, options, |db| {
+        let before = db.stats();
+        db.collect_garbage()?;
+        let after = db.stats();
+        let written = after.gc_written_bytes - before.gc_written_bytes;
+        moved = (written, after.gc_reclaimed_bytes - before.gc_reclaimed_bytes);
+        Ok(())
+    })?;
+    let (written, reclaimed) = moved;
+    writeln!(io::stdout(), "{written} bytes written, {reclaimed} bytes less on disk")?;
+    Ok(code)
+}
+
 fn stats(dir: &Path) -> anyhow::Result<u8> {
     let db = open(dir)?;
     let stats = db.stats();
@@ -305,18 +366,15 @@ fn stats(dir: &Path) -> anyhow::Result<u8> {
 
 fn write_stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     for keyspace in &stats.keyspaces {
-        writeln!(out, "keyspace {:?} ({:?})", keyspace.name, keyspace.kind)?;
-        writeln!(out, "  index entries           {:>14}", keyspace.index_entries)?;
-        writeln!(out, "  memtable entries        {:>14}", keyspace.memtable_entries)?;
-        for (level, (files, bytes)) in keyspace.levels.iter().enumerate() {
-            writeln!(out, "  level {level:<2} files, bytes   {files:>14} {bytes:>14}")?;
-        }
+        write_keyspace(keyspace, out)?;
     }
     let numbers = [
         ("memtable bytes", stats.memtable_bytes),
         ("value segments", stats.value_segments),
         ("value segment bytes", stats.value_segment_bytes),
         ("known garbage bytes", stats.garbage_bytes),
+        ("remap tables", stats.remap_tables),
+        ("remap table bytes", stats.remap_bytes),
         ("log segments", stats.log_segments),
         ("retired files", stats.retired_files),
         ("batches replayed", stats.recovery.batches),
@@ -333,6 +391,23 @@ fn write_stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
     }
     if let Some(failure) = &stats.failure {
         writeln!(out, "failure: {failure}")?;
+    }
+    Ok(())
+}
+
+fn write_keyspace(keyspace: &KeyspaceStats, out: &mut impl Write) -> io::Result<()> {
+    let kind = Kind::of(keyspace.kind);
+    writeln!(out, "keyspace {:?} ({kind})", keyspace.name)?;
+    writeln!(out, "  index entries           {:>14}", keyspace.index_entries)?;
+    writeln!(out, "  memtable entries        {:>14}", keyspace.memtable_entries)?;
+    for (level, (files, bytes)) in keyspace.levels.iter().enumerate() {
+        let name = match (kind, level) {
+            (Kind::Btree, level) => format!("level {level}"),
+            (Kind::Hash, 0) => "runs".to_owned(),
+            (Kind::Hash, _) => "partitions".to_owned(),
+        };
+        let name = format!("{name}: files, bytes");
+        writeln!(out, "  {name:<23} {files:>14} {bytes:>14}")?;
     }
     Ok(())
 }

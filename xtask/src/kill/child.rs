@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use engine::{Db, Keyspace, KeyspaceOptions, Options, Snapshot, WriteOptions};
+use engine::{Db, Keyspace, Options, Range, Snapshot, Transaction, WriteOptions};
+use xtask::kind::Kind;
 
 use super::plan::Config;
-use super::stream::{Model, Op, SPACES, key_prefix};
+use super::stream::{Change, Model, Op, SPACES, key_prefix};
 
 /// Bytes of a report.
 pub(super) const REPORT_LEN: usize = 9;
@@ -34,8 +35,8 @@ pub(super) fn run(
     let db = Db::open(dir, options.clone())?;
     let alone = next.len() == 1;
     let workers = (0u8..).zip(next).map(|(thread, next)| {
-        let reopen = alone.then(|| (dir.to_owned(), options.clone()));
-        Worker::new(db.clone(), seed, thread, *next, reopen)
+        let place = Place { dir: dir.to_owned(), options: options.clone(), alone };
+        Worker::new(db.clone(), seed, thread, *next, place)
     });
     let workers = workers.collect::<anyhow::Result<Vec<_>>>()?;
     drop(db);
@@ -62,25 +63,31 @@ struct Worker {
     index: u64,
     model: Model,
     held: VecDeque<(Snapshot, Model)>,
-    /// How to open again, if this thread may.
-    reopen: Option<(PathBuf, Options)>,
+    place: Place,
+}
+
+/// Where the database is and how to open it.
+struct Place {
+    dir: PathBuf,
+    options: Options,
+    /// No other thread uses it.
+    alone: bool,
 }
 
 fn open_spaces(db: &Db) -> engine::Result<Vec<Keyspace>> {
-    SPACES.iter().map(|name| db.keyspace(name, KeyspaceOptions::btree())).collect()
+    SPACES.iter().map(|(name, kind)| db.keyspace(name, kind.options())).collect()
+}
+
+/// The directory in which a thread makes its checkpoints, beside the database.
+pub(super) fn checkpoint_dir(data: &Path, thread: u8) -> PathBuf {
+    data.with_file_name(format!("checkpoint-{thread}"))
 }
 
 impl Worker {
-    fn new(
-        db: Db,
-        seed: u64,
-        thread: u8,
-        index: u64,
-        reopen: Option<(PathBuf, Options)>,
-    ) -> anyhow::Result<Worker> {
+    fn new(db: Db, seed: u64, thread: u8, index: u64, place: Place) -> anyhow::Result<Worker> {
         let spaces = open_spaces(&db)?;
         let model = Model::after(seed, thread, index);
-        Ok(Worker { db, spaces, seed, thread, index, model, held: VecDeque::new(), reopen })
+        Ok(Worker { db, spaces, seed, thread, index, model, held: VecDeque::new(), place })
     }
 
     fn run(&mut self) -> anyhow::Result<()> {
@@ -123,8 +130,12 @@ impl Worker {
                 }
                 self.db.write(batch, write_options(*durable))?;
             }
+            Op::Swap { change } => self.swap(change)?,
+            Op::Transact { changes, durable } => self.transact(changes, *durable)?,
             Op::Flush => self.db.flush()?,
             Op::Compact => self.db.compact()?,
+            Op::Collect => self.db.collect_garbage()?,
+            Op::Checkpoint => self.checkpoint().context("checkpoint")?,
             Op::Sync => self.db.sync()?,
             Op::Snapshot => self.turn_snapshots()?,
             Op::Scan => self.scan().context("a scan differs from what this thread wrote")?,
@@ -138,7 +149,10 @@ impl Worker {
         if self.held.len() == SNAPSHOTS_MAX
             && let Some((snapshot, model)) = self.held.pop_front()
         {
-            let read = self.read(|space, prefix| snapshot.prefix(space, prefix));
+            let read = read(&self.spaces, self.thread, &|space, prefix| match prefix {
+                Some(prefix) => snapshot.prefix(space, prefix),
+                None => snapshot.iter(space),
+            });
             compare(&read?, &model).context("a snapshot read later state")?;
         }
         self.held.push_back((self.db.snapshot(), self.model.clone()));
@@ -146,7 +160,7 @@ impl Worker {
     }
 
     fn scan(&self) -> anyhow::Result<()> {
-        compare(&self.read(|space, prefix| space.prefix(prefix))?, &self.model)?;
+        compare(&read_newest(&self.spaces, self.thread)?, &self.model)?;
         for (space, expected) in self.spaces.iter().zip(&self.model.spaces) {
             for (key, value) in expected {
                 let found = space.get(key)?;
@@ -157,21 +171,93 @@ impl Worker {
         Ok(())
     }
 
-    /// Everything of this thread.
-    fn read(&self, range: impl Fn(&Keyspace, &[u8]) -> engine::Range) -> anyhow::Result<Model> {
-        let prefix = key_prefix(self.thread);
-        let mut model = Model::default();
-        for (space, found) in self.spaces.iter().zip(&mut model.spaces) {
-            for entry in range(space, &prefix) {
-                let (key, value) = entry?;
-                found.insert(key.to_vec(), value.into_vec());
+    /// What this thread knows of a key.
+    fn known(&self, change: &Change) -> Option<&[u8]> {
+        self.model.spaces[change.space].get(&change.key).map(Vec::as_slice)
+    }
+
+    /// No other thread writes to this thread's keys: what it expects is there.
+    fn swap(&self, change: &Change) -> anyhow::Result<()> {
+        let (space, before) = (&self.spaces[change.space], self.known(change));
+        let after = change.value.as_deref();
+        let wrong = b"nobody wrote this".as_slice();
+        let taken = space.compare_and_swap(&change.key, Some(wrong), after)?;
+        anyhow::ensure!(!taken, "a swap took a value for another");
+        let done = space.compare_and_swap(&change.key, before, after)?;
+        anyhow::ensure!(done, "a swap did not know the value");
+        Ok(())
+    }
+
+    /// Conflicts may be, though none is true: the keys are this thread's own.
+    fn transact(&self, changes: &[Change], durable: bool) -> anyhow::Result<()> {
+        let mut wrong = None;
+        self.db.transact_with(write_options(durable), |transaction| {
+            wrong = self.try_transact(transaction, changes)?;
+            Ok(())
+        })?;
+        match wrong {
+            None => Ok(()),
+            Some(wrong) => anyhow::bail!("a transaction reads {wrong}"),
+        }
+    }
+
+    /// What is wrong with what was read.
+    fn try_transact(
+        &self,
+        transaction: &mut Transaction,
+        changes: &[Change],
+    ) -> engine::Result<Option<&'static str>> {
+        let mut wrong = None;
+        for change in changes {
+            let found = transaction.get(&self.spaces[change.space], &change.key)?;
+            if found.as_deref() != self.known(change) {
+                wrong = Some("another value than this thread wrote");
             }
         }
-        Ok(model)
+        let mut after = self.model.clone();
+        for change in changes {
+            let space = &self.spaces[change.space];
+            after.change(change);
+            match &change.value {
+                None => transaction.delete(space, &change.key)?,
+                Some(value) if change.expires => {
+                    transaction.put_ttl(space, &change.key, value, TTL)?;
+                }
+                Some(value) => transaction.put(space, &change.key, value)?,
+            }
+        }
+        for change in changes {
+            let found = transaction.get(&self.spaces[change.space], &change.key)?;
+            let expected = after.spaces[change.space].get(&change.key).map(Vec::as_slice);
+            if found.as_deref() != expected {
+                wrong = Some("another value than it wrote itself");
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Makes a checkpoint, opens it, compares it with what this thread wrote, removes it.
+    fn checkpoint(&self) -> anyhow::Result<()> {
+        let dir = checkpoint_dir(&self.place.dir, self.thread);
+        self.db.checkpoint(&dir)?;
+        let copy = Db::open(&dir, self.place.options.clone().create_if_missing(false))?;
+        let spaces = open_spaces(&copy)?;
+        compare(&read_newest(&spaces, self.thread)?, &self.model)?;
+        let report = copy.check()?;
+        anyhow::ensure!(report.is_sound(), "check found damage: {:?}", report.damage);
+        drop(spaces);
+        copy.close()?;
+        // The parent must not take one that is half removed for one that is damaged.
+        let gone = dir.with_extension("gone");
+        std::fs::rename(&dir, &gone)?;
+        Ok(std::fs::remove_dir_all(&gone)?)
     }
 
     fn close_and_open(&mut self) -> anyhow::Result<()> {
-        let Some((dir, options)) = &self.reopen else { return Ok(()) };
+        let Place { dir, options, alone } = &self.place;
+        if !alone {
+            return Ok(());
+        }
         self.held.clear();
         self.spaces.clear();
         self.db.clone().close().context("close")?;
@@ -180,6 +266,35 @@ impl Worker {
         self.spaces = open_spaces(&self.db)?;
         Ok(())
     }
+}
+
+/// Everything of a thread in the newest state.
+pub(super) fn read_newest(spaces: &[Keyspace], thread: u8) -> anyhow::Result<Model> {
+    read(spaces, thread, &|space, prefix| match prefix {
+        Some(prefix) => space.prefix(prefix),
+        None => space.iter(),
+    })
+}
+
+/// Everything of a thread: by prefix where keys have an order, else out of everything.
+fn read(
+    spaces: &[Keyspace],
+    thread: u8,
+    range: &dyn Fn(&Keyspace, Option<&[u8]>) -> Range,
+) -> anyhow::Result<Model> {
+    let prefix = key_prefix(thread);
+    let mut model = Model::default();
+    for (space, found) in spaces.iter().zip(&mut model.spaces) {
+        let ordered = Kind::of(space.kind()).is_ordered();
+        for entry in range(space, ordered.then_some(&prefix)) {
+            let (key, value) = entry?;
+            if key.starts_with(&prefix) {
+                let twice = found.insert(key.to_vec(), value.into_vec()).is_some();
+                anyhow::ensure!(!twice, "{} shows a key twice", space.name());
+            }
+        }
+    }
+    Ok(model)
 }
 
 fn write_options(durable: bool) -> WriteOptions {
@@ -194,7 +309,7 @@ fn write_report(report: &[u8; REPORT_LEN]) -> anyhow::Result<()> {
 }
 
 fn compare(found: &Model, expected: &Model) -> anyhow::Result<()> {
-    match super::verify::difference(found, expected) {
+    match super::stream::difference(found, expected) {
         None => Ok(()),
         Some(difference) => anyhow::bail!("{difference}"),
     }

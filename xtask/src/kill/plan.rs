@@ -36,7 +36,7 @@ pub(super) fn configs() -> Vec<Config> {
 }
 
 impl Config {
-    /// Limits so small that flushes and merges run all the time; drawn, so that a database meets
+    /// Limits so small that flushes, merges and collections run all the time; drawn, so that a database meets
     /// others at its next open.
     pub(super) fn options(self, tuning: u64) -> Options {
         let mut random = Random::new(tuning);
@@ -61,6 +61,10 @@ impl Config {
             .level0_files_max(level0_files + 1 + random.index(6))
             .level1_bytes(level1_bytes)
             .level_multiplier(2 + random.below(4))
+            .total_garbage_max([0.01, 0.10, 0.25][random.index(3)])
+            .advised_garbage([0.01, 0.20, 0.40][random.index(3)])
+            .forced_garbage([0.45, 0.80][random.index(2)])
+            .gc_interval(Duration::from_millis(1 + random.below(10)))
     }
 }
 
@@ -85,6 +89,8 @@ pub(super) struct Round {
     /// Verify a copy, so that the next child's open is the first after the kill; else verify the
     /// database itself, which recovers and closes it.
     pub(super) copy: bool,
+    /// Flush, compact, collect garbage and verify once more.
+    pub(super) settle: bool,
 }
 
 impl Round {
@@ -101,7 +107,8 @@ impl Round {
         let moment = Moment { after, from_start, acknowledged: 1 + random.below(3_000) };
         // A stride that shares no divisor with the count meets every config once in each turn.
         let config = turn * 5 % count;
-        Round { config, tuning: random.next_u64(), moment, copy: random.percent(50) }
+        let (tuning, copy) = (random.next_u64(), random.percent(50));
+        Round { config, tuning, moment, copy, settle: random.percent(25) }
     }
 }
 

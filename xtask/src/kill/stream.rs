@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use vfs::Random;
+use xtask::kind::Kind;
 
-/// Keyspaces that every thread writes to.
-pub(super) const SPACES: [&str; 2] = ["plain", "other"];
+/// Keyspaces that every thread writes to: one of each kind.
+pub(super) const SPACES: [(&str, Kind); 2] = [("ordered", Kind::Btree), ("hashed", Kind::Hash)];
 /// Different keys of a thread in each keyspace.
 pub(super) const KEYS: u64 = 250;
 
@@ -27,12 +28,20 @@ pub(super) struct Change {
 pub(super) enum Op {
     /// A put or delete of its own.
     Single { change: Change, durable: bool },
+    /// A put or delete by `compare_and_swap`, once refused and once done.
+    Swap { change: Change },
     /// Changes that hold together.
     Batch { changes: Vec<Change>, durable: bool },
+    /// The same in a transaction, which reads every key before and after.
+    Transact { changes: Vec<Change>, durable: bool },
     /// `Db::flush`.
     Flush,
     /// `Db::compact`.
     Compact,
+    /// `Db::collect_garbage`.
+    Collect,
+    /// `Db::checkpoint`; the result is opened, compared and removed.
+    Checkpoint,
     /// `Db::sync`.
     Sync,
     /// Takes a snapshot, or lets the oldest go after reading it again.
@@ -50,17 +59,27 @@ impl Op {
         let mut random = Random::new(mixed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let durable = random.percent(4);
         match random.below(1000) {
-            0..800 => {
+            0..700 => {
                 let change = Change::draw(&mut random, thread, index);
                 Op::Single { change, durable }
             }
-            800..920 => {
+            700..740 => {
+                let change = Change::draw(&mut random, thread, index);
+                Op::Swap { change: Change { expires: false, ..change } }
+            }
+            kind @ 740..910 => {
                 let count = 2 + random.below(10);
                 let change = |_| Change::draw(&mut random, thread, index);
-                Op::Batch { changes: (0..count).map(change).collect(), durable }
+                let changes = (0..count).map(change).collect();
+                match kind < 850 {
+                    true => Op::Batch { changes, durable },
+                    false => Op::Transact { changes, durable },
+                }
             }
-            920..935 => Op::Flush,
-            935..940 => Op::Compact,
+            910..925 => Op::Flush,
+            925..930 => Op::Compact,
+            930..937 => Op::Collect,
+            937..940 => Op::Checkpoint,
             940..955 => Op::Sync,
             955..985 => Op::Snapshot,
             985..995 => Op::Scan,
@@ -71,8 +90,8 @@ impl Op {
     /// Its changes, in order.
     pub(super) fn changes(&self) -> &[Change] {
         match self {
-            Op::Single { change, .. } => std::slice::from_ref(change),
-            Op::Batch { changes, .. } => changes,
+            Op::Single { change, .. } | Op::Swap { change } => std::slice::from_ref(change),
+            Op::Batch { changes, .. } | Op::Transact { changes, .. } => changes,
             _ => &[],
         }
     }
@@ -132,12 +151,15 @@ pub(super) struct Model {
 impl Model {
     /// Does what the database does.
     pub(super) fn apply(&mut self, op: &Op) {
-        for Change { space, key, value, .. } in op.changes() {
-            match value {
-                Some(value) => self.spaces[*space].insert(key.clone(), value.clone()),
-                None => self.spaces[*space].remove(key),
-            };
-        }
+        op.changes().iter().for_each(|change| self.change(change));
+    }
+
+    /// Does one change.
+    pub(super) fn change(&mut self, Change { space, key, value, .. }: &Change) {
+        match value {
+            Some(value) => self.spaces[*space].insert(key.clone(), value.clone()),
+            None => self.spaces[*space].remove(key),
+        };
     }
 
     /// The state of a thread's keys after its first `count` operations.
@@ -146,6 +168,28 @@ impl Model {
         (0..count).for_each(|index| model.apply(&Op::draw(seed, thread, index)));
         model
     }
+}
+
+/// The first difference between two states, in words.
+pub(super) fn difference(found: &Model, expected: &Model) -> Option<String> {
+    let spaces = found.spaces.iter().zip(&expected.spaces);
+    for ((name, _), (found, expected)) in SPACES.iter().zip(spaces) {
+        let differing =
+            found.keys().chain(expected.keys()).find(|key| found.get(*key) != expected.get(*key));
+        let Some(key) = differing else { continue };
+        let shown = |value: Option<&Vec<u8>>| match value {
+            None => "nothing".to_owned(),
+            Some(value) => {
+                let head = value.get(..8).and_then(|head| head.try_into().ok());
+                let writer = head.map_or("?".to_owned(), |h| u64::from_le_bytes(h).to_string());
+                format!("{} bytes of operation {writer}", value.len())
+            }
+        };
+        let (found, expected) = (shown(found.get(key)), shown(expected.get(key)));
+        let key = key.escape_ascii().to_string();
+        return Some(format!("{name} {key:.40} holds {found}, expected {expected}"));
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Whether a database holds a prefix of what was attempted, with everything acknowledged.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use engine::{Db, Keyspace, KeyspaceOptions, Range};
+use anyhow::Context;
+use engine::{Db, ErrorKind, Keyspace, Options, Range};
+use xtask::kind::Kind;
 
-use super::stream::{KEYS, Model, Op, SPACES, key, key_prefix};
+use super::child::read_newest;
+use super::stream::{KEYS, Model, Op, SPACES, difference, key, key_prefix};
 
 /// What a thread had done when its child died.
 #[derive(Clone, Debug)]
@@ -41,14 +45,14 @@ impl Progress {
 pub(super) fn database(db: &Db, threads: &mut [Progress]) -> anyhow::Result<()> {
     let known = db.keyspaces()?;
     let mut found = Vec::new();
-    for name in SPACES {
+    for (name, kind) in SPACES {
         // The first kill may come before they were made: that is an empty keyspace.
         if !known.iter().any(|(known, _)| known == name) {
             found.push(BTreeMap::new());
             continue;
         }
-        let space = db.keyspace(name, KeyspaceOptions::btree())?;
-        found.push(space_both_ways(db, &space)?);
+        let space = db.keyspace(name, kind.options())?;
+        found.push(space_every_way(db, &space, kind)?);
     }
     for progress in threads.iter_mut() {
         let prefix = key_prefix(progress.thread);
@@ -58,13 +62,14 @@ pub(super) fn database(db: &Db, threads: &mut [Progress]) -> anyhow::Result<()> 
         }
         progress.settle(&model)?;
     }
-    for (name, found) in SPACES.iter().zip(&found) {
+    for ((name, _), found) in SPACES.iter().zip(&found) {
         if let Some(key) = found.keys().next() {
             anyhow::bail!("{name} holds {}, which nobody wrote", key.escape_ascii());
         }
     }
-    for (index, name) in SPACES.iter().enumerate().filter(|(_, name)| is_known(&known, name)) {
-        let space = db.keyspace(name, KeyspaceOptions::btree())?;
+    let there = SPACES.iter().enumerate().filter(|(_, (name, _))| is_known(&known, name));
+    for (index, (name, kind)) in there {
+        let space = db.keyspace(name, kind.options())?;
         threads.iter().try_for_each(|progress| gets(&space, index, progress))?;
     }
     let report = db.check()?;
@@ -77,15 +82,23 @@ fn is_known(known: &[(String, engine::IndexKind)], name: &str) -> bool {
 }
 
 /// The content of a keyspace, read forward, in reverse and through a snapshot.
-fn space_both_ways(db: &Db, space: &Keyspace) -> anyhow::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-    let forward = read(space.iter())?;
+fn space_every_way(
+    db: &Db,
+    space: &Keyspace,
+    kind: Kind,
+) -> anyhow::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut forward = read(space.iter())?;
+    let mut reverse = read(space.iter().rev())?;
+    let mut snapshot = read(db.snapshot().iter(space))?;
+    if kind.is_ordered() {
+        reverse.reverse();
+    } else {
+        [&mut forward, &mut reverse, &mut snapshot].into_iter().for_each(|entries| entries.sort());
+    }
     let name = space.name();
     let ascends = forward.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    anyhow::ensure!(ascends, "the keys of {name} do not ascend");
-    let mut reverse = read(space.iter().rev())?;
-    reverse.reverse();
+    anyhow::ensure!(ascends, "the keys of {name} do not ascend, or one is shown twice");
     anyhow::ensure!(forward == reverse, "{name} read in reverse differs");
-    let snapshot = read(db.snapshot().iter(space))?;
     anyhow::ensure!(forward == snapshot, "{name} read through a snapshot differs");
     Ok(forward.into_iter().collect())
 }
@@ -111,25 +124,40 @@ fn gets(space: &Keyspace, index: usize, progress: &Progress) -> anyhow::Result<(
     Ok(())
 }
 
-/// The first difference between two states, in words.
-pub(super) fn difference(found: &Model, expected: &Model) -> Option<String> {
-    for (name, (found, expected)) in SPACES.iter().zip(found.spaces.iter().zip(&expected.spaces)) {
-        let differing =
-            found.keys().chain(expected.keys()).find(|key| found.get(*key) != expected.get(*key));
-        let Some(key) = differing else { continue };
-        let shown = |value: Option<&Vec<u8>>| match value {
-            None => "nothing".to_owned(),
-            Some(value) => {
-                let head = value.get(..8).and_then(|head| head.try_into().ok());
-                let writer = head.map_or("?".to_owned(), |h| u64::from_le_bytes(h).to_string());
-                format!("{} bytes of operation {writer}", value.len())
-            }
-        };
-        let (found, expected) = (shown(found.get(key)), shown(expected.get(key)));
-        let key = key.escape_ascii().to_string();
-        return Some(format!("{name} {key:.40} holds {found}, expected {expected}"));
+/// Verifies the checkpoint that a thread was making when its child died, if it was: the state
+/// after this thread's acknowledged operations, or a refusal that says that it is unfinished.
+pub(super) fn checkpoint(dir: &Path, options: Options, progress: &Progress) -> anyhow::Result<()> {
+    if !dir.exists() {
+        return Ok(());
     }
-    None
+    let refused = match Db::open(dir, options.create_if_missing(false)) {
+        Ok(db) => return whole_checkpoint(db, progress),
+        Err(error) => error,
+    };
+    let is_empty = std::fs::read_dir(dir)?.next().is_none();
+    let says_so = refused.to_string().contains("checkpoint");
+    let unfinished = match refused.kind() {
+        ErrorKind::NotFound => is_empty,
+        ErrorKind::Invalid | ErrorKind::Corrupt => says_so,
+        _ => false,
+    };
+    anyhow::ensure!(unfinished, "an interrupted checkpoint: {refused:#}");
+    Ok(())
+}
+
+fn whole_checkpoint(db: Db, progress: &Progress) -> anyhow::Result<()> {
+    let spaces: Vec<Keyspace> = SPACES
+        .iter()
+        .map(|(name, kind)| db.keyspace(name, kind.options()))
+        .collect::<Result<_, _>>()?;
+    let found = read_newest(&spaces, progress.thread)?;
+    if let Some(difference) = difference(&found, &progress.model) {
+        anyhow::bail!("the checkpoint of thread {}: {difference}", progress.thread);
+    }
+    let report = db.check()?;
+    anyhow::ensure!(report.is_sound(), "check found damage: {:?}", report.damage);
+    drop(spaces);
+    db.close().context("close a checkpoint")
 }
 
 #[cfg(test)]

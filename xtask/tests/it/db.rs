@@ -25,7 +25,11 @@ impl Place {
     }
 
     fn load(&self, format: &str, text: &[u8]) -> Outcome {
-        let flags = ["--keyspace", "k", "--index", "btree", "--format", format, "-"];
+        self.load_kind("btree", format, text)
+    }
+
+    fn load_kind(&self, kind: &str, format: &str, text: &[u8]) -> Outcome {
+        let flags = ["--keyspace", "k", "--kind", kind, "--format", format, "-"];
         run_with(&[&["db", "load", self.data()], &flags[..]].concat(), text)
     }
 
@@ -92,12 +96,66 @@ fn a_bad_line_is_named_and_the_lines_before_it_are_loaded() {
 }
 
 #[test]
-fn a_hash_index_is_refused_before_anything_is_made() {
+fn a_hash_keyspace_gets_scans_and_deletes_and_refuses_what_needs_an_order() {
     let place = Place::new();
-    let flags = ["db", "load", place.data(), "--keyspace", "k", "--index", "hash", "-"];
-    let refused = run_with(&flags, b"a\t1\n").expect_code(3);
-    assert!(refused.stderr.contains("--index btree"), "{refused:?}");
-    assert!(!place.data.exists());
+    place.load_kind("hash", "tsv", b"b\t2\na\t1\nc\t3\n").expect_code(0);
+    assert_eq!(place.db("get", &["a"]).expect_code(0).stdout, "1");
+    place.db("delete", &["b"]).expect_code(0);
+    place.db("get", &["b"]).expect_code(1);
+    let scanned = place.db("scan", &[]).expect_code(0).stdout;
+    let mut lines: Vec<&str> = scanned.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["a\t1", "c\t3"]);
+    for ordered in [&["--prefix", "a"][..], &["--reverse"]] {
+        place.db("scan", ordered).expect_code(3);
+    }
+    let stats = run(&["db", "stats", place.data()]).expect_code(0);
+    assert!(stats.stdout.contains("keyspace \"k\" (hash)"), "{stats:?}");
+    assert!(stats.stdout.contains("keyspace \"default\" (btree)"), "{stats:?}");
+    assert!(run(&["db", "check", place.data()]).expect_code(0).stdout.ends_with("sound\n"));
+}
+
+#[test]
+fn a_load_keeps_the_kind_of_a_keyspace_and_refuses_another() {
+    let place = Place::new();
+    place.load_kind("hash", "tsv", b"a\t1\n").expect_code(0);
+    let flags = ["db", "load", place.data(), "--keyspace", "k", "-"];
+    run_with(&flags, b"b\t2\n").expect_code(0);
+    let refused = place.load("tsv", b"c\t3\n").expect_code(3);
+    assert!(refused.stderr.contains("hash"), "{refused:?}");
+    assert_eq!(place.db("get", &["b"]).expect_code(0).stdout, "2");
+    place.db("get", &["c"]).expect_code(1);
+}
+
+#[test]
+fn a_database_is_compacted_collected_and_copied() {
+    let place = Place::new();
+    for round in 0..2 {
+        for kind in ["btree", "hash"] {
+            let line = |n: u32| format!("key {n:04}\t{round}{}\n", "v".repeat(900));
+            let lines: String = (0..2000).map(line).collect();
+            let flags = ["db", "load", place.data(), "--keyspace", kind, "--kind", kind, "-"];
+            run_with(&flags, lines.as_bytes()).expect_code(0);
+        }
+    }
+    run(&["db", "compact", place.data()]).expect_code(0);
+    let collect = ["db", "collect", place.data(), "--garbage-max", "0.1"];
+    let collected = run(&collect).expect_code(0);
+    assert!(collected.stdout.ends_with("bytes less on disk\n"), "{collected:?}");
+    let again = run(&collect).expect_code(0);
+    assert!(again.stdout.starts_with("0 bytes written"), "{again:?}");
+    let copy = place.data.with_extension("copy");
+    let copy = copy.to_str().expect("temporary paths are UTF-8");
+    run(&["db", "checkpoint", place.data(), copy]).expect_code(0);
+    let full = run(&["db", "checkpoint", place.data(), copy]).expect_code(3);
+    assert!(full.stderr.contains("not empty"), "{full:?}");
+    for dir in [place.data(), copy] {
+        for kind in ["btree", "hash"] {
+            let get = ["db", "get", dir, "--keyspace", kind, "key 1999"];
+            assert_eq!(run(&get).expect_code(0).stdout, format!("1{}", "v".repeat(900)));
+        }
+        assert!(run(&["db", "check", dir]).expect_code(0).stdout.ends_with("sound\n"));
+    }
 }
 
 #[test]
@@ -107,9 +165,14 @@ fn a_missing_database_text_or_keyspace_is_an_error_and_makes_nothing() {
         place.db(verb, &["a"]).expect_code(3);
     }
     place.db("scan", &[]).expect_code(3);
-    run(&["db", "check", place.data()]).expect_code(3);
-    let flags =
-        ["db", "load", place.data(), "--keyspace", "k", "--index", "btree", "/no/such/text"];
+    let target = place.data.with_extension("copy");
+    let target = target.to_str().expect("temporary paths are UTF-8");
+    for verb in ["check", "stats", "compact", "collect"] {
+        run(&["db", verb, place.data()]).expect_code(3);
+    }
+    run(&["db", "checkpoint", place.data(), target]).expect_code(3);
+    assert!(!place.data.exists() && !Path::new(target).exists());
+    let flags = ["db", "load", place.data(), "--keyspace", "k", "--kind", "btree", "/no/such/text"];
     let refused = run(&flags).expect_code(3);
     assert!(refused.stderr.contains("/no/such/text"), "{refused:?}");
     assert!(!place.data.exists());

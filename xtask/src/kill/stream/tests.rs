@@ -12,7 +12,8 @@ fn the_same_numbers_give_the_same_operation() {
 #[test]
 fn every_kind_of_operation_and_length_is_drawn() {
     let ops: Vec<Op> = (0..5_000).map(|index| Op::draw(1, 0, index)).collect();
-    for wanted in [Op::Flush, Op::Compact, Op::Sync, Op::Snapshot, Op::Scan, Op::Reopen] {
+    let single = [Op::Flush, Op::Compact, Op::Collect, Op::Checkpoint, Op::Sync, Op::Snapshot];
+    for wanted in single.into_iter().chain([Op::Scan, Op::Reopen]) {
         assert!(ops.contains(&wanted), "no {wanted:?}");
     }
     let lens: Vec<usize> = ops
@@ -21,7 +22,9 @@ fn every_kind_of_operation_and_length_is_drawn() {
         .filter_map(|change| change.value.as_ref().map(Vec::len))
         .collect();
     assert!(lens.contains(&0) && lens.iter().any(|len| *len > 100_000));
-    assert!(ops.iter().any(|op| op.changes().len() > 5));
+    assert!(ops.iter().any(|op| matches!(op, Op::Swap { .. })));
+    assert!(ops.iter().any(|op| matches!(op, Op::Transact { changes, .. } if changes.len() > 5)));
+    assert!(ops.iter().any(|op| matches!(op, Op::Batch { changes, .. } if changes.len() > 5)));
     assert!(ops.iter().flat_map(Op::changes).any(|change| change.value.is_none()));
 }
 

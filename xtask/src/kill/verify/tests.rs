@@ -8,8 +8,8 @@ const SEED: u64 = 5;
 fn apply(db: &Db, op: &Op) {
     let mut batch = db.batch();
     for Change { space, key, value, .. } in op.changes() {
-        let options = KeyspaceOptions::btree();
-        let space = db.keyspace(SPACES[*space], options).expect("a keyspace");
+        let (name, kind) = SPACES[*space];
+        let space = db.keyspace(name, kind.options()).expect("a keyspace");
         match value {
             Some(value) => batch.put(&space, key, value),
             None => batch.delete(&space, key),
@@ -56,10 +56,13 @@ fn a_lost_operation_is_a_violation() {
 #[test]
 fn an_invented_key_is_a_violation() {
     let (_dir, db) = database_after(50);
-    let space = db.keyspace(SPACES[0], KeyspaceOptions::btree()).expect("a keyspace");
-    space.put("unheard of", "x").expect("a put");
-    let error = database(&db, &mut progress(50)).expect_err("nobody wrote that");
-    assert!(error.to_string().contains("unheard of"), "{error}");
+    for (name, kind) in SPACES {
+        let space = db.keyspace(name, kind.options()).expect("a keyspace");
+        space.put("unheard of", "x").expect("a put");
+        let error = database(&db, &mut progress(50)).expect_err("nobody wrote that");
+        assert!(error.to_string().contains("unheard of"), "{error}");
+        space.delete("unheard of").expect("a delete");
+    }
 }
 
 #[test]
