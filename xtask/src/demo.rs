@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! import a tree -> import it again in a child -> SIGKILL -> reopen -> verify every byte
-//!   -> list a prefix in order -> overwrite half -> reopen -> verify again -> one table
+//!   -> list a prefix in order -> overwrite half -> compact, collect garbage -> verify again
+//!   -> transactions -> checkpoint -> verify it -> one table
 //! ```
+//!
+//! Everything is done in a keyspace of each kind; the child's batches go over both.
 //!
 //! The child names each file over a pipe after its put returned: such a file is *acknowledged*,
 //! and each acknowledged file must be there after the kill, whatever the durability policy.
@@ -13,23 +16,48 @@ mod import;
 mod verify;
 mod table;
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use engine::{Db, Durability, Keyspace, KeyspaceOptions, Options, Stats};
+use engine::{Db, Durability, ErrorKind, Keyspace, Options, Stats};
 use indicatif::{ProgressBar, ProgressStyle};
+use walkdir::WalkDir;
+use xtask::kind::Kind;
 
 use crate::durability::Policy;
 use files::SourceTree;
 use import::{Stored, import};
 use table::Table;
 
-/// Keyspace of the first import.
-const FIRST: &str = "files";
-/// Keyspace of the import that is killed.
-const SECOND: &str = "files again";
+/// A keyspace of the demonstration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Space {
+    name: &'static str,
+    kind: Kind,
+}
+
+impl Space {
+    /// A keyspace, which would be made new if the store had lost it: the reads then say so.
+    fn open(&self, db: &Db) -> anyhow::Result<Keyspace> {
+        Ok(db.keyspace(self.name, self.kind.options())?)
+    }
+}
+
+/// Keyspaces of the first import.
+const FIRST: [Space; 2] =
+    [Space { name: "files", kind: Kind::Btree }, Space { name: "files by hash", kind: Kind::Hash }];
+/// Keyspaces of the import that is killed.
+const AGAIN: [Space; 2] = [
+    Space { name: "files again", kind: Kind::Btree },
+    Space { name: "files again by hash", kind: Kind::Hash },
+];
+/// What was imported into a keyspace.
+type Imported = (Space, Vec<Stored>);
+/// What a keyspace holds, with what stands before each file's content.
+type Overwritten = (Space, Vec<(Stored, &'static [u8])>);
 /// Keys of the listed prefix that are printed.
 const LISTED_MAX: usize = 5;
 
@@ -93,18 +121,21 @@ struct Demo<'a> {
     tree: SourceTree,
     data: PathBuf,
     table: Table,
+    written: Written,
     /// Files whose source changed while the demonstration ran.
     changed: usize,
 }
 
 /// Options of every open of the demonstration.
 fn options(durability: Durability) -> Options {
-    Options::default().durability(durability)
+    // Below the default, so that half of the files overwritten is more than the bound allows.
+    Options::default().durability(durability).total_garbage_max(0.10)
 }
 
 impl<'a> Demo<'a> {
     fn new(arguments: &'a Arguments, tree: SourceTree, data: PathBuf) -> Demo<'a> {
-        Demo { arguments, tree, data, table: Table::default(), changed: 0 }
+        let (table, written) = (Table::default(), Written::default());
+        Demo { arguments, tree, data, table, written, changed: 0 }
     }
 
     fn open(&self) -> anyhow::Result<Db> {
@@ -118,71 +149,53 @@ impl<'a> Demo<'a> {
         if self.tree.skipped > 0 {
             println!("{} entries are no readable files and were skipped", self.tree.skipped);
         }
-
-        let (first, stats) = self.import_first()?;
-        let mut written = Written::default();
-        written.add(&stats);
-        let second = self.import_and_kill(first.len())?;
-
-        let clock = Instant::now();
-        let db = self.open()?;
-        let open_time = clock.elapsed();
-        let recovery = db.stats().recovery;
-        anyhow::ensure!(!recovery.clean, "the child was killed, but the database says closed");
-
-        self.verify_all(&db, &first, &second)?;
-        self.list_prefix(&db, &first)?;
-        let overwritten = self.overwrite_half(&db, &first)?;
-        written.add(&db.stats());
-        db.close()?;
-
-        let db = self.open()?;
-        self.verify_overwritten(&db, &overwritten)?;
-        let report = db.check()?;
-        anyhow::ensure!(report.is_sound(), "check found damage: {:?}", report.damage);
-        self.table.note("check", format!("{} files, {} bytes, sound", report.files, report.bytes));
-        db.close()?;
-
-        let ms = open_time.as_secs_f64() * 1e3;
-        let batches = recovery.batches;
-        self.table.note("open after the kill", format!("{ms:.1} ms, {batches} batches replayed"));
-        self.table.note("write amplification", format!("{:.2}", written.amplification()));
-        self.table.note("bytes on disk", format!("{}", bytes_on_disk(&self.data)?));
+        let first = self.import_first()?;
+        let again = self.import_and_kill(first[0].1.len())?;
+        self.reopen_and_verify(&first, &again)?;
+        let live = bytes_of(&first) + 2 * again.iter().map(Stored::bytes).sum::<u64>();
+        let overwritten = self.overwrite_half(&first)?;
+        self.settle(&overwritten, live)?;
+        self.transact(&overwritten)?;
+        self.checkpoint(&overwritten)?;
         if self.changed > 0 {
             self.table.note("changed meanwhile", format!("{} source files", self.changed));
         }
         println!("\n{}", self.table);
-        println!("every byte of every acknowledged file was verified");
+        println!("every byte of every acknowledged file was verified, in both kinds of keyspace");
         Ok(())
     }
 
-    /// Imports the tree, flushes, closes.
-    fn import_first(&mut self) -> anyhow::Result<(Vec<Stored>, Stats)> {
+    /// Imports the tree once for each kind, flushes, closes.
+    fn import_first(&mut self) -> anyhow::Result<Vec<Imported>> {
         let db = self.open()?;
-        let keyspace = db.keyspace(FIRST, KeyspaceOptions::btree())?;
-        let bar = progress_bar("import", self.tree.bytes());
-        let mut stored = Vec::new();
-        let clock = Instant::now();
-        let unreadable = import(&keyspace, &self.tree.files, &mut |file| {
-            bar.inc(file.len);
-            stored.push(file);
-            Ok(())
-        })?;
-        let time = clock.elapsed();
-        bar.finish_and_clear();
-        if unreadable > 0 {
-            println!("{unreadable} files could not be read");
+        let mut imported = Vec::new();
+        for space in FIRST {
+            let keyspace = space.open(&db)?;
+            let bar = progress_bar("import", self.tree.bytes());
+            let mut stored = Vec::new();
+            let clock = Instant::now();
+            let unreadable = import(&db, &[keyspace], &self.tree.files, &mut |file| {
+                bar.inc(file.len);
+                stored.push(file);
+                Ok(())
+            })?;
+            bar.finish_and_clear();
+            if unreadable > 0 {
+                println!("{unreadable} files could not be read");
+            }
+            anyhow::ensure!(!stored.is_empty(), "no file could be read");
+            let bytes = stored.iter().map(|file| file.len).sum();
+            let name = format!("import, {}", space.kind);
+            self.table.phase(name, stored.len(), bytes, clock.elapsed());
+            imported.push((space, stored));
         }
-        anyhow::ensure!(!stored.is_empty(), "no file could be read");
-        let bytes = stored.iter().map(|file| file.len).sum();
-        self.table.phase("import", stored.len(), bytes, time);
+        let (count, bytes) = total(&imported);
         let clock = Instant::now();
         db.flush()?;
-        self.table.phase("flush", stored.len(), bytes, clock.elapsed());
-        let stats = db.stats();
-        drop(keyspace);
+        self.table.phase("flush", count, bytes, clock.elapsed());
+        self.written.add(&db.stats());
         db.close()?;
-        Ok((stored, stats))
+        Ok(imported)
     }
 
     /// Lets a child import the tree and kills it halfway; returns what it acknowledged.
@@ -196,38 +209,56 @@ impl<'a> Demo<'a> {
             import::kill_child(dir, &self.data, policy, kill_after, &mut |file| bar.inc(file.len))?;
         let time = clock.elapsed();
         bar.finish_and_clear();
-        let bytes = acknowledged.iter().map(|file| file.len).sum();
-        self.table.phase("import until SIGKILL", acknowledged.len(), bytes, time);
-        println!("killed the child after {} acknowledged files", acknowledged.len());
+        let bytes: u64 = acknowledged.iter().map(|file| file.len).sum();
+        let count = acknowledged.len();
+        self.table.phase("import until SIGKILL, both", 2 * count, 2 * bytes, time);
+        println!("killed the child after {count} acknowledged files, each in both kinds");
         Ok(acknowledged)
     }
 
-    fn verify_all(&mut self, db: &Db, first: &[Stored], second: &[Stored]) -> anyhow::Result<()> {
-        let bytes = |files: &[Stored]| files.iter().map(|file| file.len).sum::<u64>();
-        let bar = progress_bar("verify", bytes(first) + bytes(second));
+    /// The first open after the kill: everything acknowledged is there, and no batch in halves.
+    fn reopen_and_verify(&mut self, first: &[Imported], again: &[Stored]) -> anyhow::Result<()> {
         let clock = Instant::now();
-        for (name, files) in [(FIRST, first), (SECOND, second)] {
-            let keyspace = open_existing(db, name)?;
+        let db = self.open()?;
+        let ms = clock.elapsed().as_secs_f64() * 1e3;
+        let recovery = db.stats().recovery;
+        anyhow::ensure!(!recovery.clean, "the child was killed, but the database says closed");
+        let batches = recovery.batches;
+        self.table.note("open after the kill", format!("{ms:.1} ms, {batches} batches replayed"));
+
+        let killed = AGAIN.map(|space| (space, again.to_vec()));
+        let all = [first, &killed].concat();
+        let (count, bytes) = total(&all);
+        let bar = progress_bar("verify", bytes);
+        let clock = Instant::now();
+        for (space, files) in &all {
+            let keyspace = space.open(&db)?;
             for file in files {
                 self.changed += verify::stored(&keyspace, file, &self.tree, &[])?;
                 bar.inc(file.len);
             }
         }
-        verify::nothing_else(&open_existing(db, FIRST)?, first, 0, &self.tree)?;
-        // The put that the kill interrupted may be there, and then whole.
-        verify::nothing_else(&open_existing(db, SECOND)?, second, 1, &self.tree)?;
+        let mut in_doubt = Vec::new();
+        for (space, files) in &all {
+            // The batch that the kill interrupted may be there, and then whole.
+            let more = usize::from(AGAIN.contains(space));
+            let others = verify::nothing_else(&space.open(&db)?, files, more, &self.tree)?;
+            in_doubt.extend((more > 0).then_some(others));
+        }
+        anyhow::ensure!(in_doubt[0] == in_doubt[1], "TORN: half of a batch: {in_doubt:?}");
         bar.finish_and_clear();
-        let count = first.len() + second.len();
-        self.table.phase("verify", count, bytes(first) + bytes(second), clock.elapsed());
-        Ok(())
+        self.table.phase("verify", count, bytes, clock.elapsed());
+        self.list_prefix(&db, &first[0])?;
+        self.written.add(&db.stats());
+        Ok(db.close()?)
     }
 
-    fn list_prefix(&mut self, db: &Db, first: &[Stored]) -> anyhow::Result<()> {
-        let middle = &first[first.len() / 2].key;
+    fn list_prefix(&mut self, db: &Db, (space, files): &Imported) -> anyhow::Result<()> {
+        let middle = &files[files.len() / 2].key;
         let end = middle.iter().position(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let prefix = &middle[..end];
         let clock = Instant::now();
-        let listed = verify::prefix_in_order(&open_existing(db, FIRST)?, prefix, first)?;
+        let listed = verify::prefix_in_order(&space.open(db)?, prefix, files)?;
         let time = clock.elapsed();
         println!("prefix \"{}\" holds {} keys, in order:", prefix.escape_ascii(), listed.len());
         for (key, len) in listed.iter().take(LISTED_MAX) {
@@ -241,55 +272,178 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Overwrites every other file; returns all files with what stands before their content now.
-    fn overwrite_half(
-        &mut self,
-        db: &Db,
-        first: &[Stored],
-    ) -> anyhow::Result<Vec<(Stored, &'static [u8])>> {
+    /// Overwrites every other file, in both kinds; returns all files with what stands before their
+    /// content now.
+    fn overwrite_half(&mut self, first: &[Imported]) -> anyhow::Result<Vec<Overwritten>> {
         const MARK: &[u8] = b"overwritten: ";
-        let keyspace = open_existing(db, FIRST)?;
-        let half = first.iter().step_by(2).map(|file| file.len).sum();
+        let db = self.open()?;
+        let halves = first.iter().flat_map(|(_, files)| files.iter().step_by(2));
+        let half = halves.clone().map(|file| file.len).sum();
         let bar = progress_bar("overwrite half", half);
         let clock = Instant::now();
-        let mut all = Vec::with_capacity(first.len());
-        for (index, file) in first.iter().enumerate() {
-            let mark = if index % 2 == 0 { MARK } else { &[] };
-            if index % 2 == 0 {
-                let old = keyspace.get(&file.key)?.context("an overwritten file was verified")?;
-                keyspace.put(&file.key, [mark, &*old].concat())?;
-                bar.inc(file.len);
+        let mut all = Vec::new();
+        for (space, files) in first {
+            let keyspace = space.open(&db)?;
+            let mut marked = Vec::with_capacity(files.len());
+            for (index, file) in files.iter().enumerate() {
+                let mark = if index % 2 == 0 { MARK } else { &[] };
+                if index % 2 == 0 {
+                    let old = keyspace.get(&file.key)?.context("an overwritten file was there")?;
+                    keyspace.put(&file.key, [mark, &*old].concat())?;
+                    bar.inc(file.len);
+                }
+                marked.push((file.clone(), mark));
             }
-            all.push((file.clone(), mark));
+            all.push((*space, marked));
         }
         bar.finish_and_clear();
-        self.table.phase("overwrite half", first.len().div_ceil(2), half, clock.elapsed());
+        self.table.phase("overwrite half, both", halves.count(), half, clock.elapsed());
+        self.written.add(&db.stats());
+        db.close()?;
         Ok(all)
+    }
+
+    /// Merges, collects garbage, and shows what that took and gave; verifies before and after.
+    fn settle(&mut self, files: &[Overwritten], live: u64) -> anyhow::Result<()> {
+        let before = bytes_on_disk(&self.data)?;
+        let amplified_before = self.written.amplification();
+        let db = self.open()?;
+        self.verify_overwritten("verify overwritten", &db, files)?;
+        let clock = Instant::now();
+        db.compact()?;
+        db.collect_garbage()?;
+        let stats = db.stats();
+        self.table.phase("compact, collect garbage", 0, stats.gc_read_bytes, clock.elapsed());
+        self.written.add(&stats);
+        db.close()?;
+        let after = bytes_on_disk(&self.data)?;
+        let amplified_after = self.written.amplification();
+        let ratio = |bytes| table::ratio(bytes, live);
+        self.table.note("live bytes", format!("{live}"));
+        self.table
+            .note("bytes on disk", format!("{before} before garbage collection, {after} after"));
+        self.table.note(
+            "space amplification",
+            format!("{:.2} before, {:.2} after", ratio(before), ratio(after)),
+        );
+        self.table.note(
+            "write amplification",
+            format!("{amplified_before:.2} before, {amplified_after:.2} after"),
+        );
+        let moved = format!(
+            "{} bytes written, {} bytes less on disk, {} remap tables",
+            stats.gc_written_bytes, stats.gc_reclaimed_bytes, stats.remap_tables
+        );
+        self.table.note("garbage collection", moved);
+        let db = self.open()?;
+        self.verify_overwritten("verify collected", &db, files)?;
+        let report = db.check()?;
+        anyhow::ensure!(report.is_sound(), "check found damage: {:?}", report.damage);
+        self.table.note("check", format!("{} files, {} bytes, sound", report.files, report.bytes));
+        Ok(db.close()?)
+    }
+
+    /// Moves a file from one kind of keyspace to the other and back, each in one transaction; a
+    /// transaction that had read it before loses.
+    fn transact(&mut self, files: &[Overwritten]) -> anyhow::Result<()> {
+        let db = self.open()?;
+        let [ordered, hashed] = FIRST.map(|space| space.open(&db));
+        let (ordered, hashed) = (ordered?, hashed?);
+        let (file, mark) = &files[0].1[0];
+        let (from, to) = (&file.key, [&file.key[..], b" (moved)"].concat());
+        let clock = Instant::now();
+        let mut late = db.transaction();
+        anyhow::ensure!(late.get(&ordered, from)?.is_some(), "LOST: a file to move");
+        db.transact(|txn| {
+            let value = txn.get(&ordered, from)?.expect("it was there, and nobody else writes");
+            txn.delete(&ordered, from)?;
+            txn.put(&hashed, &to, &*value)
+        })?;
+        late.put(&hashed, from, "it is still there")?;
+        let lost = late.commit().err().context("WRONG: a transaction that read old state won")?;
+        anyhow::ensure!(lost.kind() == ErrorKind::Conflict, "{lost}");
+        anyhow::ensure!(!ordered.contains(from)?, "WRONG: a moved file is still in its old place");
+        db.transact(|txn| {
+            let value = txn.get(&hashed, &to)?.expect("it was just put there");
+            txn.delete(&hashed, &to)?;
+            txn.put(&ordered, from, &*value)
+        })?;
+        let time = clock.elapsed();
+        verify::stored(&ordered, file, &self.tree, mark)?;
+        anyhow::ensure!(!hashed.contains(&to)?, "WRONG: a moved file is in two places");
+        println!("moved a file between the kinds and back; a transaction that had read it: {lost}");
+        self.table.phase("move there and back", 2, 2 * file.len, time);
+        drop((ordered, hashed));
+        Ok(db.close()?)
+    }
+
+    /// Makes a checkpoint, goes on writing, and verifies every byte of the checkpoint.
+    fn checkpoint(&mut self, files: &[Overwritten]) -> anyhow::Result<()> {
+        let target = checkpoint_dir(&self.data);
+        let db = self.open()?;
+        let clock = Instant::now();
+        db.checkpoint(&target)?;
+        let ms = clock.elapsed().as_secs_f64() * 1e3;
+        for (space, files) in files {
+            space.open(&db)?.put(&files[0].0.key, "written after the checkpoint")?;
+        }
+        let shared = bytes_shared(&target)?;
+        let own = bytes_on_disk(&target)? - shared;
+        let note = format!("{ms:.1} ms, {own} bytes of its own, {shared} shared");
+        self.table.note("checkpoint", note);
+        let copy = Db::open(&target, options(self.arguments.durability.0))?;
+        self.verify_overwritten("verify the checkpoint", &copy, files)?;
+        let report = copy.check()?;
+        anyhow::ensure!(report.is_sound(), "check found damage: {:?}", report.damage);
+        copy.close()?;
+        for (space, files) in files {
+            let newer = space.open(&db)?.get(&files[0].0.key)?;
+            let newer = newer.as_deref() == Some(b"written after the checkpoint".as_slice());
+            anyhow::ensure!(newer, "WRONG: a checkpoint took a later write with it");
+        }
+        db.close()?;
+        std::fs::remove_dir_all(&target).with_context(|| format!("remove {}", target.display()))
     }
 
     fn verify_overwritten(
         &mut self,
+        phase: &str,
         db: &Db,
-        files: &[(Stored, &'static [u8])],
+        files: &[Overwritten],
     ) -> anyhow::Result<()> {
-        let bytes = files.iter().map(|(file, _)| file.len).sum();
-        let bar = progress_bar("verify again", bytes);
-        let keyspace = open_existing(db, FIRST)?;
+        let marked = || files.iter().flat_map(|(_, files)| files);
+        let bytes = marked().map(|(file, _)| file.len).sum();
+        let bar = progress_bar(phase, bytes);
         let clock = Instant::now();
-        for (file, mark) in files {
-            // A source that changed was counted the first time.
-            verify::stored(&keyspace, file, &self.tree, mark)?;
-            bar.inc(file.len);
+        for (space, files) in files {
+            let keyspace = space.open(db)?;
+            for (file, mark) in files {
+                // A source that changed was counted the first time.
+                verify::stored(&keyspace, file, &self.tree, mark)?;
+                bar.inc(file.len);
+            }
         }
         bar.finish_and_clear();
-        self.table.phase("verify again", files.len(), bytes, clock.elapsed());
+        self.table.phase(phase, marked().count(), bytes, clock.elapsed());
         Ok(())
     }
 }
 
-/// A keyspace, which would be made new if the store had lost it: the reads then say so.
-fn open_existing(db: &Db, name: &str) -> anyhow::Result<Keyspace> {
-    Ok(db.keyspace(name, KeyspaceOptions::btree())?)
+fn total(imported: &[Imported]) -> (usize, u64) {
+    let files = imported.iter().flat_map(|(_, files)| files);
+    (files.clone().count(), files.map(|file| file.len).sum())
+}
+
+/// Key and value bytes.
+fn bytes_of(imported: &[Imported]) -> u64 {
+    imported.iter().flat_map(|(_, files)| files).map(Stored::bytes).sum()
+}
+
+/// Beside the database, on its file system, so that files can be shared.
+fn checkpoint_dir(data: &Path) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push("-checkpoint");
+    data.with_file_name(name)
 }
 
 fn progress_bar(what: &str, bytes: u64) -> ProgressBar {
@@ -309,6 +463,7 @@ impl Written {
     fn add(&mut self, stats: &Stats) {
         self.user += stats.user_bytes;
         self.files += stats.log_bytes + stats.flush_bytes + stats.merge_bytes + stats.value_bytes;
+        self.files += stats.gc_written_bytes;
     }
 
     fn amplification(&self) -> f64 {
@@ -316,11 +471,23 @@ impl Written {
     }
 }
 
-/// Bytes that the directory's files occupy.
+/// Bytes that a directory's files occupy, those of its directories included.
 fn bytes_on_disk(dir: &Path) -> anyhow::Result<u64> {
+    bytes_if(dir, |_| true)
+}
+
+/// Of these, bytes of files that have another name too.
+fn bytes_shared(dir: &Path) -> anyhow::Result<u64> {
+    bytes_if(dir, files::is_shared)
+}
+
+fn bytes_if(dir: &Path, counts: impl Fn(&Metadata) -> bool) -> anyhow::Result<u64> {
     let mut bytes = 0;
-    for entry in std::fs::read_dir(dir)? {
-        bytes += files::bytes_on_disk(&entry?.metadata()?);
+    for entry in WalkDir::new(dir) {
+        let metadata = entry?.metadata()?;
+        if metadata.is_file() && counts(&metadata) {
+            bytes += files::bytes_on_disk(&metadata);
+        }
     }
     Ok(bytes)
 }

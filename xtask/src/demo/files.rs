@@ -148,5 +148,18 @@ pub(super) fn bytes_on_disk(metadata: &Metadata) -> u64 {
     }
 }
 
+/// True if a file has another name, where the system says so.
+pub(super) fn is_shared(metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::nlink(metadata) > 1
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
-use engine::{Db, Durability, Keyspace, KeyspaceOptions};
+use engine::{Db, Durability, Keyspace, WriteOptions};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::SECOND;
+use super::AGAIN;
 use super::files::{SourceFile, SourceTree};
 use crate::durability::Policy;
 
@@ -27,10 +27,18 @@ pub(super) struct Stored {
     pub(super) hash: u64,
 }
 
-/// Puts each file that can be read; `stored` is called after each put returned. Returns how many
-/// could not be read.
+impl Stored {
+    /// Of key and content.
+    pub(super) fn bytes(&self) -> u64 {
+        self.key.len() as u64 + self.len
+    }
+}
+
+/// Puts each file that can be read into some keyspaces at once; `stored` is called after each
+/// write returned. Returns how many could not be read.
 pub(super) fn import(
-    keyspace: &Keyspace,
+    db: &Db,
+    keyspaces: &[Keyspace],
     files: &[SourceFile],
     stored: &mut dyn FnMut(Stored) -> anyhow::Result<()>,
 ) -> anyhow::Result<usize> {
@@ -40,7 +48,11 @@ pub(super) fn import(
             unreadable += 1;
             continue;
         };
-        keyspace.put(&file.key, &content)?;
+        let mut batch = db.batch();
+        for keyspace in keyspaces {
+            batch.put(keyspace, &file.key, &content);
+        }
+        db.write(batch, WriteOptions::default())?;
         let hash = xxh3_64(&content);
         stored(Stored { key: file.key.clone(), len: content.len() as u64, hash })?;
     }
@@ -54,11 +66,12 @@ pub(super) fn run_child(
     durability: Durability,
 ) -> anyhow::Result<()> {
     let db = Db::open(data, super::options(durability))?;
-    let keyspace = db.keyspace(SECOND, KeyspaceOptions::btree())?;
+    let [ordered, hashed] = AGAIN.map(|space| space.open(&db));
+    let keyspaces = [ordered?, hashed?];
     let mut out = io::stdout().lock();
     let mut message = Vec::new();
     loop {
-        let unreadable = import(&keyspace, &tree.files, &mut |file| {
+        let unreadable = import(&db, &keyspaces, &tree.files, &mut |file| {
             message.clear();
             encode(&file, &mut message);
             // At once, not at the end of a line: the parent counts what it has read.

@@ -11,7 +11,7 @@ pub(super) struct Table {
 }
 
 struct Phase {
-    name: &'static str,
+    name: String,
     files: usize,
     bytes: u64,
     time: Duration,
@@ -19,8 +19,14 @@ struct Phase {
 
 impl Table {
     /// Adds a phase that moved so many files and bytes in a time.
-    pub(super) fn phase(&mut self, name: &'static str, files: usize, bytes: u64, time: Duration) {
-        self.phases.push(Phase { name, files, bytes, time });
+    pub(super) fn phase(
+        &mut self,
+        name: impl Into<String>,
+        files: usize,
+        bytes: u64,
+        time: Duration,
+    ) {
+        self.phases.push(Phase { name: name.into(), files, bytes, time });
     }
 
     /// Adds a line below the phases.

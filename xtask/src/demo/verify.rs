@@ -45,33 +45,34 @@ fn first_difference(left: &[u8], right: &[u8]) -> usize {
 }
 
 /// Verifies that a keyspace holds `files` and at most `more` others, which must be whole files of
-/// the tree.
+/// the tree. Returns the keys of these.
 pub(super) fn nothing_else(
     keyspace: &Keyspace,
     files: &[Stored],
     more: usize,
     tree: &SourceTree,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Vec<u8>>> {
     let known: BTreeMap<&[u8], &Stored> =
         files.iter().map(|file| (file.key.as_slice(), file)).collect();
     let mut found = 0;
-    let mut others = 0;
+    let mut others = Vec::new();
     for entry in keyspace.iter() {
         let (key, value) = entry?;
         found += 1;
         if known.contains_key(&*key) {
             continue;
         }
-        others += 1;
+        others.push(key.to_vec());
         let path = tree.path(&key);
         let path = path.with_context(|| format!("INVENTED: {}", key.escape_ascii()))?;
         let source = read(path)?;
         anyhow::ensure!(source == *value, "TORN: {} is no whole file", key.escape_ascii());
     }
-    anyhow::ensure!(others <= more, "{others} files nobody acknowledged, at most {more} can be");
-    let (expected, name) = (files.len() + others, keyspace.name());
+    let count = others.len();
+    anyhow::ensure!(count <= more, "{count} files nobody acknowledged, at most {more} can be");
+    let (expected, name) = (files.len() + count, keyspace.name());
     anyhow::ensure!(found == expected, "{name:?} lists {found} files, expected {expected}");
-    Ok(())
+    Ok(others)
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
