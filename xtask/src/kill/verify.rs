@@ -134,7 +134,9 @@ pub(super) fn checkpoint(dir: &Path, options: Options, progress: &Progress) -> a
         Ok(db) => return whole_checkpoint(db, progress),
         Err(error) => error,
     };
-    let is_empty = std::fs::read_dir(dir)?.next().is_none();
+    // The lock comes first, and tells nothing.
+    let mut names = std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let is_empty = names.all(|name| name.is_ok_and(|name| name == "LOCK"));
     let says_so = refused.to_string().contains("checkpoint");
     let unfinished = match refused.kind() {
         ErrorKind::NotFound => is_empty,
