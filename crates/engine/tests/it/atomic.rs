@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::{Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, TimeToLive, WriteOptions};
 use vfs::{Clock, Random};
 
+use crate::histories::small;
 use crate::world::{TestResult, World, assert_sound, key, kind_of, tiny, value};
 
 /// Every kind of keyspace.
@@ -217,7 +218,7 @@ fn row_090_114_a_jumping_clock_never_serves_late_and_never_loses_early() -> Test
             db.put_with(b"asks the clock", b"", WriteOptions::default().ttl(Duration::MAX))?;
             let mut model = Model::new();
             // The latest time that the database was told: it never goes back.
-            let mut now = 0;
+            let mut now = world.sim.clock.wall_ms();
             for step in 0..1500_u64 {
                 let keyspace = db.keyspace("of this kind", options.clone())?;
                 let clock = &world.sim.clock;
@@ -328,7 +329,7 @@ fn concurrent_updates_are_never_lost_however_the_log_is_synced() -> TestResult {
     for (durability, count) in [(Durability::Never, 2500), (Durability::Always, 30)] {
         for options in kinds() {
             let scratch = tempfile::tempdir()?;
-            let db = Db::open(scratch.path(), tiny().durability(durability))?;
+            let db = Db::open(scratch.path(), small().durability(durability))?;
             let keyspace = db.keyspace("of this kind", options)?;
             let (stop, taken) = (AtomicBool::new(false), AtomicU64::new(0));
             let increment = |old: Option<&[u8]>| {
@@ -371,11 +372,10 @@ fn concurrent_updates_are_never_lost_however_the_log_is_synced() -> TestResult {
                     }
                     assert!(rounds > 0);
                 });
-                for worker in workers {
-                    worker.join().expect("no panic");
-                }
+                let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
                 stop.store(true, Ordering::Release);
                 maintainer.join().expect("no panic");
+                workers.into_iter().for_each(|worker| worker.expect("no panic"));
             });
             let total = keyspace.get(b"count")?.expect("it is there");
             assert_eq!(total.get(..8), Some((THREADS * count).to_le_bytes().as_slice()));

@@ -24,7 +24,7 @@ fn spaces(db: &Db) -> Result<Vec<Keyspace>> {
 }
 
 /// Flushes and merges go on all the time, but files are not tiny.
-fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options::default()
         .durability(Durability::Never)
         .memtable_bytes(128 << 10)
@@ -113,17 +113,18 @@ fn row_r16_list_append_histories_survive_crashes_without_a_gap() -> TestResult {
             });
             let work = |worker| scope.spawn(move || history.work(worker, 900, seed ^ number));
             let workers: Vec<_> = (0..3).map(work).collect();
-            while history.ticks.load(Ordering::SeqCst) < crash_at {
+            let is_anybody_left = || workers.iter().any(|worker| !worker.is_finished());
+            while history.ticks.load(Ordering::SeqCst) < crash_at && is_anybody_left() {
                 thread::yield_now();
             }
             let from = history.ticks.load(Ordering::SeqCst);
             let crashed = world.crash(kind, seed ^ number);
             let to = history.ticks.load(Ordering::SeqCst);
-            let workers = workers.into_iter().map(|worker| worker.join().expect("no panic"));
-            let workers: Vec<_> = workers.collect();
+            let workers: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
             history.stop.store(true, Ordering::Release);
             steps.join().expect("no panic");
-            (workers, crashed, from, to)
+            let workers = workers.into_iter().map(|worker| worker.expect("no panic"));
+            (workers.collect::<Vec<_>>(), crashed, from, to)
         });
         let lists = append::lists(&spaces)?;
         let checked = append::check(workers, &before, &lists);
@@ -280,7 +281,7 @@ fn row_r16_a_bank_keeps_its_money_over_crashes() -> TestResult {
         let kinds = ImageKind::kinds();
         let kind = kinds[random.index(kinds.len())];
         let crashed = thread::scope(|scope| {
-            for worker in 0..3 {
+            let work = |worker: u64| {
                 let (bank, stop, done) = (&bank, &stop, &done);
                 scope.spawn(move || {
                     for part in 0..20 {
@@ -290,8 +291,9 @@ fn row_r16_a_bank_keeps_its_money_over_crashes() -> TestResult {
                             done.fetch_add(1, Ordering::AcqRel);
                         }
                     }
-                });
-            }
+                })
+            };
+            let workers: Vec<_> = (0..3).map(work).collect();
             scope.spawn(|| {
                 for choice in 0..200 {
                     if !stop.load(Ordering::Acquire) {
@@ -300,7 +302,8 @@ fn row_r16_a_bank_keeps_its_money_over_crashes() -> TestResult {
                     }
                 }
             });
-            while done.load(Ordering::Acquire) < crash_at {
+            let is_anybody_left = || workers.iter().any(|worker| !worker.is_finished());
+            while done.load(Ordering::Acquire) < crash_at && is_anybody_left() {
                 thread::yield_now();
             }
             let crashed = world.crash(kind, seed ^ round);
