@@ -45,7 +45,9 @@ use crate::write::{self, Op};
 /// Dropping it is [`rollback`](Transaction::rollback).
 ///
 /// While it is open it keeps the memtables of its moment in memory, as a snapshot does
-/// (`Options::pinned_bytes_max`), and those flushed since (`Options::txn_history_bytes`).
+/// (`Options::pinned_bytes_max`), and those flushed since (`Options::txn_history_bytes`). A commit
+/// looks up each key it read in the memtables written to since, and walks through what of them is
+/// inside the ranges it read: first while others write on, then again for what came meanwhile.
 ///
 /// ```
 /// # let dir = tempfile::tempdir().expect("a temporary directory");
