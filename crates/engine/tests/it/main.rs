@@ -20,6 +20,7 @@ mod quarantine;
 mod damage;
 mod threads;
 mod closing;
+mod opening;
 mod checkpoints;
 mod collect;
 mod hashed;
