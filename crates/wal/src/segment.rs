@@ -189,8 +189,12 @@ impl Segment {
             self.map_sealed()?;
             return self.bytes(offset, len);
         }
+        let Some(file) = self.file.read().clone() else {
+            // It was mapped, and then let go of, since the look above.
+            return self.bytes(offset, len);
+        };
         let mut buffer = vec![0; len];
-        vfs::read_exact_at(&*self.file()?, &mut buffer, offset)?;
+        vfs::read_exact_at(&*file, &mut buffer, offset)?;
         Ok(Bytes::from(buffer))
     }
 
