@@ -57,5 +57,5 @@ fn seal_log(state: &State) -> Result<()> {
     let end = state.log.seal()?.end;
     let mut manifest = state.manifest.lock();
     let closed = Change::Closed { segment: end.id.0, offset: end.len, last_seq };
-    state.commit_changes(&mut manifest, vec![closed])
+    state.with_reserve(|| state.commit_changes(&mut manifest, vec![closed.clone()]))
 }

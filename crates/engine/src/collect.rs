@@ -53,7 +53,10 @@ pub(crate) fn collect_all(state: &State) -> Result<()> {
             let error = state.unreadable.lock().values().next().cloned();
             return error.map_or(Ok(()), Err);
         }
-        step(state, &mut collecting)?;
+        match step(state, &mut collecting) {
+            Err(error) if state.pays_for(&error) => {}
+            done => drop(done?),
+        }
     }
 }
 
@@ -80,6 +83,7 @@ pub(crate) fn background(state: &State) -> Result<Next> {
     match worked {
         Ok(None) => Ok(idle),
         Ok(Some(bytes)) => Ok(options.gc_pause(bytes).map_or(Next::Again, Next::ParkFor)),
+        Err(error) if state.pays_for(&error) => Ok(Next::Again),
         // There will be room, or there will not; trying at once would only fill the disk again.
         Err(error) if error.kind() == ErrorKind::NoSpace => Ok(idle),
         Err(error) => Err(error),
@@ -250,8 +254,9 @@ fn install(state: &State, run: Run) -> Result<()> {
     }
     let mut manifest = state.manifest.lock();
     let edit = Edit::new(manifest.catalog(), &reap::listed(&state.view(), &[]), &opened.output);
+    let prepared = state.prepare(&mut manifest, edit.changes(&opened.output))?;
     opened.keep = true;
-    state.commit_changes(&mut manifest, edit.changes(&opened.output))?;
+    state.commit(&mut manifest, prepared)?;
     state.swap_view(|view| edit.apply(view, &mut opened, files));
     drop(manifest);
     for table in edit.unlisted.values() {
@@ -263,6 +268,7 @@ fn install(state: &State, run: Run) -> Result<()> {
     counters.gc_written_bytes.fetch_add(written, Ordering::Relaxed);
     counters.gc_reclaimed_bytes.fetch_add(freed.saturating_sub(written), Ordering::Relaxed);
     files.sweep();
+    state.restore_reserve()?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use wal::{Segment, SegmentIds};
 use crate::catalog::{Catalog, SegmentRecord, TableRecord};
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
+use crate::reserve::Reserve;
 
 pub(crate) const TABLE: Kind = Kind::new("tbl");
 /// Remap tables.
@@ -41,6 +42,7 @@ pub(crate) struct Files {
     next_keyspace: AtomicU32,
     clock_ms: AtomicU64,
     retired: Mutex<Vec<Retired>>,
+    pub(crate) reserve: Reserve,
 }
 
 /// Ids at and above which none was ever used.
@@ -67,6 +69,7 @@ impl Files {
         next: NextIds,
         clock_ms: u64,
     ) -> Files {
+        let reserve = Reserve::new(options.reserve_bytes);
         Files {
             fs,
             env,
@@ -77,6 +80,7 @@ impl Files {
             next_keyspace: AtomicU32::new(next.keyspace),
             clock_ms: AtomicU64::new(clock_ms),
             retired: Mutex::new(Vec::new()),
+            reserve,
         }
     }
 

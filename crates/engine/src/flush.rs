@@ -46,9 +46,11 @@ pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
         drop((view, generation));
         merge::merge_keyspace(state, full)?;
     };
-    flush(state, &view, &generation).map_err(|error| state.judge(error))?;
+    let flush = || flush(state, &view, &generation).map_err(|error| state.judge(error));
+    state.with_reserve(flush)?;
     drop((view, generation));
     state.files.sweep();
+    state.restore_reserve()?;
     state.wake_merge();
     Ok(true)
 }
@@ -68,7 +70,7 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
         state.check_sound()?;
         state.check_held()?;
         if !state.view().active.is_empty() {
-            seal(state, &mut commit).map_err(|error| state.judge(error))?;
+            state.with_reserve(|| seal(state, &mut commit).map_err(|error| state.judge(error)))?;
         }
     }
     while flush_oldest(state)? {}
@@ -293,9 +295,10 @@ fn install(
     let next: Vec<_> = indexes.iter().map(|(id, new)| (*id, new.index.clone())).collect();
     let unlisted = reap::unlisted(manifest.catalog(), &reap::listed(&now, &next));
     changes.extend(unlisted.changes());
+    let edit = state.prepare(&mut manifest, changes)?;
     // From here on nobody but the MANIFEST knows whether the files count.
     output.keep(state);
-    state.commit_changes(&mut manifest, changes)?;
+    state.commit(&mut manifest, edit)?;
     state.history.lock().flushed(generation, state.files.options.txn_history_bytes);
     state.swap_view(|view| {
         let mut next = next_view(view, generation, &indexes, added, flushed_seq);

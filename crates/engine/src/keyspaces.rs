@@ -70,7 +70,17 @@ pub(crate) fn open_or_create(
     let index = options.kind.as_str().to_owned();
     let mut changes = vec![Change::KeyspaceCreated { id, name: name.to_owned(), index }];
     let index = new_index(state, id, options.kind, &mut changes)?;
-    state.commit_changes(&mut manifest, changes)?;
+    let edit = match state.prepare(&mut manifest, changes) {
+        Ok(edit) => edit,
+        Err(error) => {
+            // Refused, so no MANIFEST names what was made for it.
+            index.retire(&state.files);
+            drop((index, manifest));
+            state.files.sweep();
+            return Err(error);
+        }
+    };
+    state.commit(&mut manifest, edit)?;
     let name: Arc<str> = name.into();
     add_to_view(state, id, &name, options.kind, index);
     Ok((id, name, options.kind))
@@ -112,6 +122,11 @@ fn add_to_view(state: &State, id: u32, name: &Arc<str>, kind: IndexKind, index: 
 
 /// Drops a keyspace.
 pub(crate) fn drop_keyspace(state: &State, name: &str) -> Result<()> {
+    state.with_reserve(|| drop_once(state, name))?;
+    state.restore_reserve().map(drop)
+}
+
+fn drop_once(state: &State, name: &str) -> Result<()> {
     state.check_writable()?;
     if name == DEFAULT_KEYSPACE {
         return Err(Error::invalid("the default keyspace cannot be dropped"));

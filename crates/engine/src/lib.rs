@@ -18,6 +18,7 @@ mod extra;
 mod batch;
 mod catalog;
 mod manifest;
+mod reserve;
 mod files;
 mod remap_format;
 mod remap;

@@ -108,6 +108,12 @@ fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
     Ok(found.map(|catalog| Loaded { catalog, number, torn }))
 }
 
+/// Changes that have their space in the MANIFEST.
+pub(crate) struct Edit {
+    bytes: Vec<u8>,
+    next: Catalog,
+}
+
 /// The open MANIFEST.
 pub(crate) struct Manifest {
     fs: Arc<dyn Fs>,
@@ -130,14 +136,18 @@ impl Manifest {
         let catalog = Catalog { closed: None, ..catalog };
         let name = Name::new(MANIFEST, number);
         let mut writer = SegmentWriter::create(fs, env, name, catalog.db_id)?;
-        append(&mut writer, 1, &catalog::encode(&catalog.changes()))?;
-        fs.sync_dir()?;
-        for old in old {
-            fs.remove(Name::new(MANIFEST, *old))?;
+        let bytes = catalog::encode(&catalog.changes());
+        if let Err(error) = writer.make_room(bytes.len()) {
+            // Without a first edit it counts as a switch that never ended.
+            drop(fs.remove(name));
+            return Err(error.into());
         }
-        if !old.is_empty() {
-            fs.sync_dir()?;
-        }
+        append(&mut writer, 1, &bytes).map_err(Error::in_doubt)?;
+        fs.sync_dir().map_err(|error| Error::from(error).in_doubt())?;
+        let remove = |old: &u64| fs.remove(Name::new(MANIFEST, *old));
+        let removed = old.iter().try_for_each(remove);
+        let synced = removed.and_then(|()| if old.is_empty() { Ok(()) } else { fs.sync_dir() });
+        synced.map_err(|error| Error::from(error).in_doubt())?;
         Ok(Manifest { fs: fs.clone(), env: env.clone(), number, writer, edits: 1, catalog })
     }
 
@@ -146,19 +156,27 @@ impl Manifest {
         &self.catalog
     }
 
-    /// Makes changes durable, all or nothing. After an error nothing more can be committed: it is
-    /// unknown what reached the disk.
-    pub(crate) fn commit(&mut self, changes: Vec<Change>) -> Result<()> {
+    /// Reserves space for changes. `NoSpace` changes nothing; after another error nothing more can
+    /// be committed.
+    pub(crate) fn prepare(&mut self, changes: &[Change]) -> Result<Edit> {
         if self.writer.len() > MANIFEST_BYTES_MAX {
             self.switch()?;
         }
         let mut next = self.catalog.clone();
-        for change in &changes {
+        for change in changes {
             next.apply(change.clone()).expect("an edit fits the state it was made for");
         }
-        append(&mut self.writer, self.edits + 1, &catalog::encode(&changes))?;
+        let bytes = catalog::encode(changes);
+        self.writer.make_room(bytes.len())?;
+        Ok(Edit { bytes, next })
+    }
+
+    /// Makes the changes durable that were prepared last, all or nothing. After an error nothing
+    /// more can be committed: it is unknown what reached the disk.
+    pub(crate) fn commit(&mut self, edit: Edit) -> Result<()> {
+        append(&mut self.writer, self.edits + 1, &edit.bytes).map_err(Error::in_doubt)?;
         self.edits += 1;
-        self.catalog = next;
+        self.catalog = edit.next;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
     for id in ids {
         if let Some(merge) = plan(state, id, false) {
             state.merges_wait.store(true, Ordering::Relaxed);
-            run(state, id, merge)?;
+            run(state, id, merge, false)?;
             return Ok(true);
         }
     }
@@ -30,7 +30,7 @@ pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<bool> {
     let _merging = state.merging.lock();
     state.check_sound()?;
     let Some(merge) = plan(state, keyspace, false) else { return Ok(false) };
-    run(state, keyspace, merge)?;
+    run(state, keyspace, merge, false)?;
     Ok(true)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
             let _merging = state.merging.lock();
             state.check_sound()?;
             let Some(merge) = plan(state, id, true) else { break };
-            run(state, id, merge)?;
+            run(state, id, merge, true)?;
         }
     }
     Ok(())
@@ -59,8 +59,21 @@ fn plan(state: &State, keyspace: u32, full: bool) -> Option<Box<dyn Merge>> {
     index.plan_merge(&MergeContext { files, keyspace, segments, dissolve }, full)
 }
 
-/// Runs a merge to its end and installs it. The caller holds the merge lock.
-fn run(state: &State, keyspace: u32, mut merge: Box<dyn Merge>) -> Result<()> {
+/// Runs a merge, and on a full disk another one like it with what the reserve gives. The caller
+/// holds the merge lock.
+fn run(state: &State, keyspace: u32, merge: Box<dyn Merge>, full: bool) -> Result<()> {
+    match run_once(state, keyspace, merge) {
+        Err(error) if state.pays_for(&error) => {
+            let merge = plan(state, keyspace, full);
+            merge.map_or(Ok(()), |merge| run_once(state, keyspace, merge))?;
+        }
+        done => done?,
+    }
+    state.restore_reserve().map(drop)
+}
+
+/// Runs a merge to its end and installs it.
+fn run_once(state: &State, keyspace: u32, mut merge: Box<dyn Merge>) -> Result<()> {
     let _guard = state.guard("merge");
     let result = (|| {
         state.check_held()?;

@@ -73,6 +73,7 @@ pub struct Options {
     pub(crate) append_mode: AppendMode,
     pub(crate) read_mode: ReadMode,
     pub(crate) pinned_bytes_max: u64,
+    pub(crate) reserve_bytes: u64,
     pub(crate) txn_history_bytes: u64,
     pub(crate) default_kind: IndexKind,
     pub(crate) key_hasher: KeyHasher,
@@ -104,6 +105,7 @@ impl Default for Options {
             append_mode: AppendMode::Auto,
             read_mode: ReadMode::Mapped,
             pinned_bytes_max: 1 << 30,
+            reserve_bytes: 4 << 20,
             txn_history_bytes: 256 << 20,
             default_kind: IndexKind::BTree,
             key_hasher: |seed, key| xxhash_rust::xxh3::xxh3_64_with_seed(key, seed),
@@ -292,7 +294,17 @@ impl Options {
         self
     }
 
+    /// Bytes of disk space put aside for a full disk: deletes, flushes, merges, garbage collection
+    /// and opening the database go on in them. Once they are spent, puts are `NoSpace` until twice
+    /// as many are free. A merge or collection that needs more waits for space: for a database that
+    /// is to shrink on a full disk, some times `table_bytes` and `segment_bytes`. Default 4 MiB, at most 1 TiB; 0 for none.
+    pub fn reserve_bytes(mut self, bytes: u64) -> Options {
+        self.reserve_bytes = bytes;
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
+        in_range("reserve_bytes", self.reserve_bytes, 0, 1 << 40)?;
         in_range("memtable_bytes", self.memtable_bytes, 4096, 4 << 30)?;
         in_range("memtable_entries", self.memtable_entries, 1, 1 << 28)?;
         in_range("segment_bytes", self.segment_bytes, 4096, wal::SEGMENT_BYTES_MAX)?;

@@ -27,6 +27,7 @@ use crate::manifest::{self, Loaded, Manifest};
 use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
 use crate::record::{self, RecordKind, ValuePtr};
 use crate::remap::Remap;
+use crate::reserve;
 use crate::state::{Commit, Parts, State};
 use crate::view::{Generation, KeyspaceView, View, new_memtable};
 use crate::vlog::Segments;
@@ -56,46 +57,60 @@ pub struct RecoveryReport {
 pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State, RecoveryReport)> {
     check_ours(&fs, &fs.list()?, &options)?;
     let lock = fs.lock()?;
+    let (parts, report) = loop {
+        match open_locked(&fs, &env, &options) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && reserve::give_back(&*fs) => {}
+            opened => break opened?,
+        }
+    };
+    parts.log.set_frugal(parts.files.reserve.is_spent());
+    Ok((State::new(parts, lock), report))
+}
+
+fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts, RecoveryReport)> {
     let listing = fs.list()?;
-    check_ours(&fs, &listing, &options)?;
-    let loaded = manifest::load(&fs, &listing)?;
-    loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(&fs, loaded))?;
+    check_ours(fs, &listing, options)?;
+    let loaded = manifest::load(fs, &listing)?;
+    loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(fs, loaded))?;
     let numbers = manifest::numbers(&listing);
     let number = numbers.last().map_or(1, |newest| newest + 1);
     let (catalog, fresh, torn) = match loaded {
         Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
         None => (new_catalog(env.rng.next_u64(), options.default_kind), true, false),
     };
-    check_default(&catalog, &options)?;
+    check_default(&catalog, options)?;
     let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };
-    let files = Arc::new(new_files(&fs, &env, options, &catalog, &listing));
+    let files = Arc::new(new_files(fs, env, options.clone(), &catalog, &listing));
     // A new database has its MANIFEST before anything else, so that a directory with anything
     // else and without one is damage.
     let mut manifest = match fresh {
-        true => Some(Manifest::start(&fs, &env, number, catalog.clone(), &numbers)?),
+        true => Some(Manifest::start(fs, env, number, catalog.clone(), &numbers)?),
         false => None,
     };
     let clean = report.clean && !torn;
     let indexes = open_indexes(&files, &catalog, clean, &mut report)?;
     let segments = open_segments(&files, &catalog)?;
-    let replay = replay(&files, &catalog, &mut report)?;
+    let frugal = files.reserve.is_short(&**fs, &listing);
+    let replay = replay(&files, &catalog, frugal, &mut report)?;
 
     let next = Catalog { wal_min: replay.wal_min.0, ..raise_ids(&files, catalog) };
     let known = known_files(&next, &replay);
     match &mut manifest {
         Some(manifest) => {
             let (seq, wal_min) = (next.flushed_seq, next.wal_min);
-            manifest.commit(vec![Change::Flushed { seq, wal_min }])?;
+            let edit = manifest.prepare(&[Change::Flushed { seq, wal_min }])?;
+            manifest.commit(edit)?;
         }
-        None => manifest = Some(Manifest::start(&fs, &env, number, next, &numbers)?),
+        None => manifest = Some(Manifest::start(fs, env, number, next, &numbers)?),
     }
     let manifest = manifest.expect("it was just started");
     let done: Vec<Name> = replay.superseded();
-    report.quarantined.extend(set_aside(&fs, &listing, &known, &done, clean)?);
+    report.quarantined.extend(set_aside(fs, &listing, &known, &done, clean)?);
     let view = new_view(manifest.catalog(), indexes, segments, &replay);
     let commit = new_commit(&replay);
     let log = replay.log;
-    Ok((State::new(Parts { files, log, lock, manifest, commit, view }), report))
+    files.reserve.open(&**fs, &listing);
+    Ok((Parts { files, log, manifest, commit, view }, report))
 }
 
 /// Refuses a directory that holds something, but no database, before anything is changed.
@@ -244,7 +259,12 @@ impl Replay {
     }
 }
 
-fn replay(files: &Files, catalog: &Catalog, report: &mut RecoveryReport) -> Result<Replay> {
+fn replay(
+    files: &Files,
+    catalog: &Catalog,
+    frugal: bool,
+    report: &mut RecoveryReport,
+) -> Result<Replay> {
     let memtables: Vec<(u32, Arc<Memtable>)> = catalog
         .keyspaces
         .iter()
@@ -257,6 +277,7 @@ fn replay(files: &Files, catalog: &Catalog, report: &mut RecoveryReport) -> Resu
         attested: catalog.closed.map(|(end, _)| end),
         ids: files.segment_ids.clone(),
         seq_floor: catalog.flushed_seq,
+        frugal,
     };
     let opened =
         Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {

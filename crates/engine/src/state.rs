@@ -19,7 +19,7 @@ use crate::files::Files;
 use crate::history::History;
 use crate::index::{Delta, Installed};
 use crate::listed::Listed;
-use crate::manifest::Manifest;
+use crate::manifest::{Edit, Manifest};
 use crate::pins::{Pin, Pins};
 use crate::reap::{self, Unlisted};
 use crate::record::ValuePtr;
@@ -129,15 +129,14 @@ pub(crate) struct Jobs {
 pub(crate) struct Parts {
     pub(crate) files: Arc<Files>,
     pub(crate) log: Log,
-    pub(crate) lock: Box<dyn Lock>,
     pub(crate) manifest: Manifest,
     pub(crate) commit: Commit,
     pub(crate) view: View,
 }
 
 impl State {
-    pub(crate) fn new(parts: Parts) -> State {
-        let Parts { files, log, lock, manifest, commit, view } = parts;
+    pub(crate) fn new(parts: Parts, lock: Box<dyn Lock>) -> State {
+        let Parts { files, log, manifest, commit, view } = parts;
         State {
             owner: files.env.rng.next_u64(),
             visible: AtomicU64::new(commit.last_seq),
@@ -268,13 +267,24 @@ impl State {
         self.files.fs.sync_dir().map_err(|error| self.fail_with(error.into()))
     }
 
-    /// Makes changes durable. After a failure the database is read-only: it is unknown which
-    /// state a crash would leave.
+    /// Makes changes durable. `NoSpace` changes nothing; after another failure the database is
+    /// read-only: it is unknown which state a crash would leave.
     pub(crate) fn commit_changes(
         &self,
         manifest: &mut MutexGuard<'_, Manifest>,
-        mut changes: Vec<Change>,
+        changes: Vec<Change>,
     ) -> Result<()> {
+        let edit = self.prepare(manifest, changes)?;
+        self.commit(manifest, edit)
+    }
+
+    /// The first half of [`State::commit_changes`]: after it there is space for the edit. Who made
+    /// files for it keeps them from here on, and removes them if this is refused.
+    pub(crate) fn prepare(
+        &self,
+        manifest: &mut MutexGuard<'_, Manifest>,
+        mut changes: Vec<Change>,
+    ) -> Result<Edit> {
         // Close releases the directory under the manifest lock, which the caller holds.
         self.check_held()?;
         changes.push(Change::Ids {
@@ -283,7 +293,48 @@ impl State {
             keyspace: self.files.next_keyspace(),
         });
         changes.push(Change::Clock { wall_ms: self.files.seen_ms() });
-        manifest.commit(changes).map_err(|error| self.fail_with(error))
+        manifest.prepare(&changes).map_err(|error| match error.kind() {
+            ErrorKind::NoSpace => error,
+            _ => self.fail_with(error),
+        })
+    }
+
+    /// The second half.
+    pub(crate) fn commit(&self, manifest: &mut MutexGuard<'_, Manifest>, edit: Edit) -> Result<()> {
+        manifest.commit(edit).map_err(|error| self.fail_with(error))
+    }
+
+    /// Runs what ends in less being used; on a full disk once more, with what the reserve gives.
+    pub(crate) fn with_reserve<T>(&self, mut run: impl FnMut() -> Result<T>) -> Result<T> {
+        match run() {
+            Err(error) if self.pays_for(&error) => run(),
+            done => done,
+        }
+    }
+
+    /// True if an error is a full disk's and the reserve gave its space back just now.
+    pub(crate) fn pays_for(&self, error: &Error) -> bool {
+        let pays = error.kind() == ErrorKind::NoSpace
+            && self.check_held().is_ok()
+            && self.files.reserve.spend(&*self.files.fs);
+        if pays {
+            self.log.set_frugal(true);
+        }
+        pays
+    }
+
+    /// Puts the reserve's space aside again if there is plenty now. What it costs to look is paid
+    /// only while it is missing. False if it is still missing.
+    pub(crate) fn restore_reserve(&self) -> Result<bool> {
+        if !self.files.reserve.is_spent() {
+            return Ok(true);
+        }
+        // Close lets go of the directory under this lock.
+        let _manifest = self.manifest.lock();
+        self.check_held()?;
+        let restored = self.files.reserve.restore(&*self.files.fs);
+        self.log.set_frugal(!restored);
+        Ok(restored)
     }
 
     /// Refuses to touch the directory when it is not, or may not be, this database's any more:
@@ -353,7 +404,14 @@ impl State {
         let listed = reap::listed(&view, &[(keyspace, index.clone())]);
         let unlisted = reap::unlisted(manifest.catalog(), &listed);
         changes.extend(unlisted.changes());
-        self.commit_changes(&mut manifest, changes)?;
+        let edit = match self.prepare(&mut manifest, changes) {
+            Ok(edit) => edit,
+            Err(error) => {
+                abandon(&self.files);
+                return Err(error);
+            }
+        };
+        self.commit(&mut manifest, edit)?;
         self.swap_view(|view| {
             let old = view.keyspace(keyspace).expect("only the holder of the manifest drops it");
             let mut next = view.with_keyspace(KeyspaceView { index, ..KeyspaceView::clone(old) });

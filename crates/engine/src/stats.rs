@@ -69,6 +69,8 @@ pub struct Stats {
     pub txn_history_bytes: u64,
     /// How often a transaction or an atomic call lost and had to try again.
     pub conflicts: u64,
+    /// Bytes put aside for a full disk; 0 once they are spent.
+    pub reserve_bytes: u64,
     /// Superseded files that somebody still reads.
     pub retired_files: u64,
     /// Why the database is read-only, if it is.
@@ -163,6 +165,7 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         open_transactions,
         txn_history_bytes,
         conflicts: counter(&counters.conflicts),
+        reserve_bytes: state.files.reserve.bytes(),
         retired_files: state.files.retired_count() as u64,
         failure: state.failure().map(|error| error.to_string()),
         recovery: recovery.clone(),

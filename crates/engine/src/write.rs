@@ -104,14 +104,30 @@ pub(crate) fn write_if(
     }
     let timed = ops.iter().any(|op| matches!(op.expiry, Expiry::After(_)));
     let now_ms = if timed { state.now_ms() } else { 0 };
-    let staged = stage(state, ops, len, now_ms, options, admit)
-        .map_err(|error| after_loss(state, state.judge(error)))?;
+    let stage = || {
+        stage(state, ops, len, now_ms, options, admit)
+            .map_err(|error| after_loss(state, state.judge(error)))
+    };
+    let staged = match ops.iter().all(|op| op.kind == RecordKind::Delete) {
+        true => state.with_reserve(stage)?,
+        false => require_reserve(state).and_then(|()| stage())?,
+    };
     if let Some(frame) = &staged.frame {
         let durable = options.durable;
         state.log.commit(frame, durable).map_err(|error| state.judge(error.into()))?;
     }
     state.publish(staged.seq);
     Ok(())
+}
+
+/// Refuses to fill what the reserve gave back: that is for what makes room.
+fn require_reserve(state: &State) -> Result<()> {
+    if state.restore_reserve()? {
+        return Ok(());
+    }
+    let path = state.files.fs.path().display();
+    let message = format!("no space left: {path} has less free than twice the reserve's bytes");
+    Err(Error::new(ErrorKind::NoSpace, message))
 }
 
 /// Returns when everything that is logged is on stable storage.

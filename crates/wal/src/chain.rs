@@ -33,6 +33,9 @@ pub struct Start {
     pub ids: SegmentIds,
     /// New seqs will be above it, and above every seq seen.
     pub seq_floor: u64,
+    /// Space is short: the new segment is the smallest legal one; see
+    /// [`set_frugal`](crate::Log::set_frugal).
+    pub frugal: bool,
 }
 
 /// One segment of the chain.

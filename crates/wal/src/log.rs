@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use vfs::{Env, Error, File, Fs, Name, Result};
@@ -86,6 +86,8 @@ pub struct Log {
     epoch: u64,
     ids: SegmentIds,
 
+    /// Makes do with small segments on a full disk.
+    frugal: AtomicBool,
     pub(crate) poison: Poison,
     /// Staged bytes that are in place.
     pub(crate) written: Turn,
@@ -147,7 +149,10 @@ impl Log {
             seq_floor,
         };
         let (log_id, epoch) = (header.log_id, header.epoch);
-        let (active, capacity) = maker.create_first(header)?;
+        let (active, capacity) = match start.frugal {
+            true => maker.create_with(header, 0, SEGMENT_BYTES_MIN),
+            false => maker.create_small(header, 0, SEGMENT_BYTES_MIN),
+        }?;
         active.write(&format::encode_header(active.header()))?;
         active.sync()?;
         fs.sync_dir()?;
@@ -163,6 +168,7 @@ impl Log {
         let tail = Tail::new(active, is_mapped, capacity, seq_floor);
         let durable = tail.end();
         let log = Log {
+            frugal: AtomicBool::new(start.frugal),
             poison: Poison::new(fs.path()),
             fs,
             env: env.clone(),
@@ -217,6 +223,12 @@ impl Log {
         self.poison.is_set()
     }
 
+    /// Whether the next segments may be as small as their first record when the disk has no space
+    /// for whole ones, as an open's first one may. Else an append that needs one is `NoSpace`.
+    pub fn set_frugal(&self, frugal: bool) {
+        self.frugal.store(frugal, Ordering::Relaxed);
+    }
+
     /// A segment that was not forgotten, the active one included, for reading by address.
     pub fn segment(&self, id: SegmentId) -> Option<Arc<Segment>> {
         self.segments.read().get(&id).cloned()
@@ -255,7 +267,11 @@ impl Log {
             seq_floor: tail.seq_floor(),
         };
         let maker = Maker { fs: &self.fs, options: &self.options, append_mode: self.append_mode };
-        let (next, capacity) = maker.create(header, len)?;
+        let frugal = self.frugal.load(Ordering::Relaxed);
+        let (next, capacity) = match frugal {
+            true => maker.create_small(header, len, SMALL_BYTES),
+            false => maker.create(header, len),
+        }?;
         // A header that is perhaps in the file says where the segment before ends, so nothing
         // more may be appended there if this fails.
         self.poison.watch(next.write(&format::encode_header(next.header())))?;
@@ -287,6 +303,9 @@ fn keep(fs: &dyn Fs, chain: &Chain) -> Result<()> {
     if chain.links.is_empty() { Ok(()) } else { fs.sync_dir() }
 }
 
+/// Bytes of a segment that a frugal log makes when there is no space for a whole one.
+const SMALL_BYTES: u64 = 64 << 10;
+
 /// Creates segment files.
 struct Maker<'a> {
     fs: &'a Arc<dyn Fs>,
@@ -298,19 +317,37 @@ impl Maker<'_> {
     /// Creates a segment with room for its header, frames of `len` bytes and a seal, without a
     /// byte in it; also tells its capacity. A failure leaves no file behind if it can.
     fn create(&self, header: SegmentHeader, len: u64) -> Result<(Arc<Segment>, u64)> {
-        let wanted = HEADER_LEN + len + FRAME_HEADER_LEN;
-        let capacity = self.options.segment_bytes.next_multiple_of(ALIGN).max(wanted);
-        Ok((self.create_file(header, capacity)?, capacity))
+        let segment_bytes = self.options.segment_bytes;
+        self.create_with(header, len, segment_bytes)
     }
 
-    /// As [`Maker::create`] for an open: on a full disk it does with the smallest legal segment.
-    fn create_first(&self, header: SegmentHeader) -> Result<(Arc<Segment>, u64)> {
-        match self.create(header.clone(), 0) {
-            Err(Error::NoSpace { .. }) => {
-                Ok((self.create_file(header, SEGMENT_BYTES_MIN)?, SEGMENT_BYTES_MIN))
+    /// As [`Maker::create`]; on a full disk it does with a segment of `small_bytes`, or with the
+    /// smallest legal one.
+    fn create_small(
+        &self,
+        header: SegmentHeader,
+        len: u64,
+        small_bytes: u64,
+    ) -> Result<(Arc<Segment>, u64)> {
+        let mut segment_bytes = self.options.segment_bytes;
+        for smaller in [small_bytes, SEGMENT_BYTES_MIN] {
+            match self.create_with(header.clone(), len, segment_bytes) {
+                Err(Error::NoSpace { .. }) => segment_bytes = segment_bytes.min(smaller),
+                made => return made,
             }
-            made => made,
         }
+        self.create_with(header, len, segment_bytes)
+    }
+
+    fn create_with(
+        &self,
+        header: SegmentHeader,
+        len: u64,
+        segment_bytes: u64,
+    ) -> Result<(Arc<Segment>, u64)> {
+        let wanted = HEADER_LEN + len + FRAME_HEADER_LEN;
+        let capacity = segment_bytes.next_multiple_of(ALIGN).max(wanted);
+        Ok((self.create_file(header, capacity)?, capacity))
     }
 
     fn create_file(&self, header: SegmentHeader, capacity: u64) -> Result<Arc<Segment>> {

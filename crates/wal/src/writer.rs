@@ -110,6 +110,17 @@ impl SegmentWriter {
         Ok(address)
     }
 
+    /// Reserves space for what was appended and not written yet, and for a record of `len` bytes
+    /// more: a full disk is met here, before anything changed, where preallocation reserves.
+    ///
+    /// # Errors
+    /// `NoSpace`: nothing has changed, and it can be tried again. `Poisoned` after a failed write.
+    pub fn make_room(&mut self, len: usize) -> Result<()> {
+        self.poison.check()?;
+        let end = self.len() + format::frame_len(len as u64);
+        self.file.preallocate(self.written, end - self.written)
+    }
+
     /// Bytes of the segment so far, header included.
     #[expect(clippy::len_without_is_empty, reason = "a segment has at least a header")]
     pub fn len(&self) -> u64 {

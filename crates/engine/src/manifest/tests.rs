@@ -62,6 +62,11 @@ fn start(disk: &SimDisk, number: u64, catalog: Catalog, old: &[u64]) -> Manifest
     Manifest::start(&disk.root(), &Env::sim(1).env, number, catalog, old).expect("a healthy disk")
 }
 
+fn commit(manifest: &mut Manifest, changes: Vec<Change>) -> Result<()> {
+    let edit = manifest.prepare(&changes)?;
+    manifest.commit(edit)
+}
+
 fn loaded(disk: &SimDisk) -> Result<Option<Loaded>> {
     let fs = disk.root();
     let listing = fs.list().expect("a healthy disk");
@@ -190,9 +195,9 @@ fn changes_that_do_not_fit_the_state_are_refused() {
 fn a_manifest_reads_back_with_every_committed_edit() {
     let disk = SimDisk::new(1);
     let mut manifest = start(&disk, 4, example(), &[]);
-    manifest.commit(vec![Change::KeyspaceDropped { id: 3 }]).expect("a healthy disk");
+    commit(&mut manifest, vec![Change::KeyspaceDropped { id: 3 }]).expect("a healthy disk");
     let created = Change::KeyspaceCreated { id: 4, name: "new".into(), index: "btree".into() };
-    manifest.commit(vec![created]).expect("a healthy disk");
+    commit(&mut manifest, vec![created]).expect("a healthy disk");
     let found = loaded(&disk).expect("it is whole").expect("it is there");
     assert_eq!(found.catalog, *manifest.catalog());
     assert!(!found.torn);
@@ -245,7 +250,7 @@ fn damage_to_the_only_manifest_is_corrupt_and_named() {
     let mut manifest = start(&disk, 3, example(), &[]);
     for id in 10..14 {
         let created = Change::KeyspaceCreated { id, name: format!("k{id}"), index: "btree".into() };
-        manifest.commit(vec![created]).expect("a healthy disk");
+        commit(&mut manifest, vec![created]).expect("a healthy disk");
     }
     let last = manifest.catalog().clone();
     drop(manifest);
@@ -286,9 +291,9 @@ fn a_long_manifest_goes_on_in_a_fresh_file() {
             name: long.clone(),
             index: "btree".into(),
         });
-        manifest.commit(many.collect()).expect("a healthy disk");
+        commit(&mut manifest, many.collect()).expect("a healthy disk");
         let drops = (0..2000).map(|offset| Change::KeyspaceDropped { id: id + offset });
-        manifest.commit(drops.collect()).expect("a healthy disk");
+        commit(&mut manifest, drops.collect()).expect("a healthy disk");
         id += 2000;
         assert!(id < 1_000_000, "it never switched");
     }

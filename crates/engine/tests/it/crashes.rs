@@ -10,7 +10,8 @@ use vfs::sim::{CallKind, ImageKind, SimDisk};
 
 use crate::script::{History, Step, short, state_of};
 use crate::world::{
-    TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, modes, tiny, value,
+    TestResult, World, assert_same, assert_sound, both, contents, holds_data, key, kind_of, modes,
+    tiny, value,
 };
 
 /// A history that was recorded call by call.
@@ -207,7 +208,7 @@ fn lose_each_file(options: &Options) -> TestResult {
     world.kill(db);
     let files = world.files();
     let mut needed = 0;
-    for name in files.keys().filter(|name| *name != "LOCK") {
+    for name in files.keys().filter(|name| holds_data(name)) {
         let image = world.crash(ImageKind::Everything, 1);
         image.disk.corrupt(name, &vfs::sim::Damage::Remove);
         match image.open(options) {

@@ -271,7 +271,7 @@ fn a_flush_that_is_refused_after_some_tables_were_committed_takes_them_back() ->
     for nth in 0..12 {
         let world = World::new(4);
         // Copied, so that a pointer into what was abandoned leads nowhere.
-        let options = tiny().promote_min(1.0);
+        let options = tiny().promote_min(1.0).reserve_bytes(0);
         let db = world.open(&options)?;
         let opened = spaces(&db)?;
         for round in 0..3 {

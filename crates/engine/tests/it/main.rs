@@ -8,6 +8,7 @@ mod model;
 mod bad_input;
 mod crashes;
 mod faults;
+mod full_disk;
 mod values;
 mod expiry;
 mod atomic;
