@@ -172,6 +172,37 @@ impl Catalog {
                 self.next_keyspace = self.next_keyspace.max(keyspace);
             }
             Change::Clock { wall_ms } => self.clock_ms = self.clock_ms.max(wall_ms),
+            Change::Flushed { seq, wal_min } => {
+                let grows = self.flushed_seq <= seq && self.wal_min <= wal_min;
+                if !grows || seq > SEQ_MAX {
+                    return Err("flushed seq");
+                }
+                self.flushed_seq = seq;
+                self.wal_min = wal_min;
+            }
+            Change::Closed { segment, offset, last_seq } => {
+                let end = Position { segment: SegmentId(segment), offset };
+                self.closed = Some((end, last_seq));
+            }
+            Change::KeyspaceCreated { .. }
+            | Change::KeyspaceDropped { .. }
+            | Change::TableAdded { .. }
+            | Change::TableRemoved { .. }
+            | Change::TableMoved { .. }
+            | Change::HashGeneration { .. }
+            | Change::KeyHasher { .. } => return self.apply_to_keyspaces(change),
+            Change::SegmentAdded { .. }
+            | Change::SegmentRemoved { .. }
+            | Change::Garbage { .. }
+            | Change::GarbageSet { .. }
+            | Change::RemapSet { .. }
+            | Change::RemapRemoved { .. } => return self.apply_to_segments(change),
+        }
+        Ok(())
+    }
+
+    fn apply_to_keyspaces(&mut self, change: Change) -> Result<(), &'static str> {
+        match change {
             Change::KeyspaceCreated { id, name, index } => {
                 let index = match index.as_str() {
                     "btree" => IndexKind::BTree,
@@ -200,6 +231,23 @@ impl Catalog {
                 let table = self.tables(keyspace)?.iter_mut().find(|table| table.file == file);
                 table.ok_or("moved table")?.level = level;
             }
+            Change::HashGeneration { keyspace, generation } => {
+                let found = self.keyspaces.get_mut(&keyspace).ok_or("keyspace of a generation")?;
+                if generation <= found.generation {
+                    return Err("hash generation");
+                }
+                found.generation = generation;
+            }
+            Change::KeyHasher { keyspace, tag } => {
+                self.keyspaces.get_mut(&keyspace).ok_or("keyspace of a hasher")?.hasher = tag;
+            }
+            other => unreachable!("{other:?} is about no keyspace"),
+        }
+        Ok(())
+    }
+
+    fn apply_to_segments(&mut self, change: Change) -> Result<(), &'static str> {
+        match change {
             Change::SegmentAdded { segment } => {
                 self.next_segment = self.next_segment.max(segment.id.saturating_add(1));
                 if self.segments.insert(segment.id, segment).is_some() {
@@ -213,24 +261,8 @@ impl Catalog {
                 let segment = self.segments.get_mut(&segment).ok_or("segment with garbage")?;
                 segment.garbage = segment.garbage.saturating_add(bytes);
             }
-            Change::Flushed { seq, wal_min } => {
-                let grows = self.flushed_seq <= seq && self.wal_min <= wal_min;
-                if !grows || seq > SEQ_MAX {
-                    return Err("flushed seq");
-                }
-                self.flushed_seq = seq;
-                self.wal_min = wal_min;
-            }
-            Change::Closed { segment, offset, last_seq } => {
-                let end = Position { segment: SegmentId(segment), offset };
-                self.closed = Some((end, last_seq));
-            }
-            Change::HashGeneration { keyspace, generation } => {
-                let found = self.keyspaces.get_mut(&keyspace).ok_or("keyspace of a generation")?;
-                if generation <= found.generation {
-                    return Err("hash generation");
-                }
-                found.generation = generation;
+            Change::GarbageSet { segment, bytes } => {
+                self.segments.get_mut(&segment).ok_or("segment with garbage")?.garbage = bytes;
             }
             Change::RemapSet { segment, remap } => {
                 self.next_file = self.next_file.max(remap.file.saturating_add(1));
@@ -239,12 +271,7 @@ impl Catalog {
             Change::RemapRemoved { segment } => {
                 self.remaps.remove(&segment).ok_or("removed remap table")?;
             }
-            Change::GarbageSet { segment, bytes } => {
-                self.segments.get_mut(&segment).ok_or("segment with garbage")?.garbage = bytes;
-            }
-            Change::KeyHasher { keyspace, tag } => {
-                self.keyspaces.get_mut(&keyspace).ok_or("keyspace of a hasher")?.hasher = tag;
-            }
+            other => unreachable!("{other:?} is about no segment"),
         }
         Ok(())
     }

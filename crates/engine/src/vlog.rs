@@ -351,3 +351,6 @@ impl Drop for ValueWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
