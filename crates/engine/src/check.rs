@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use sstable::Value;
+use vfs::Name;
 use wal::{Position, Segment, SegmentId};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hash_table::HASH;
 use crate::manifest;
 use crate::moved;
 use crate::record::{self, ValuePtr};
@@ -75,7 +77,24 @@ pub(crate) fn check(state: &State) -> Result<CheckReport> {
     report.foreign = listing.foreign;
     let quarantined = listing.entries.iter().filter(|entry| entry.name.quarantined);
     report.quarantined = quarantined.map(|entry| entry.name.to_string()).collect();
+    for table in listing.entries.iter().filter(|entry| entry.is_dir && entry.name.kind == HASH) {
+        look_into(state, table.name, &mut report)?;
+    }
     Ok(report)
+}
+
+/// What of a table's directory does not belong to the table. One that goes away meanwhile was
+/// dropped.
+fn look_into(state: &State, table: Name, report: &mut CheckReport) -> Result<()> {
+    let listing = match state.files.fs.open_dir(table).and_then(|dir| dir.list()) {
+        Err(vfs::Error::NotFound { .. }) => return Ok(()),
+        listing => listing?,
+    };
+    let inside = |name: String| format!("{table}/{name}");
+    report.foreign.extend(listing.foreign.into_iter().map(inside));
+    let quarantined = listing.entries.iter().filter(|entry| entry.name.quarantined);
+    report.quarantined.extend(quarantined.map(|entry| inside(entry.name.to_string())));
+    Ok(())
 }
 
 fn check_manifest(state: &State, report: &mut CheckReport) {

@@ -254,6 +254,9 @@ fn a_dropped_keyspace_takes_its_directory_with_it_when_nobody_reads_it_any_more(
     let quarantined = db.stats().recovery.quarantined;
     assert!(quarantined.iter().any(|name| name.contains(".hash/")), "{quarantined:?}");
     assert!(of_table(&world).iter().all(|name| name.ends_with(".bad")));
+    let mut reported = db.check()?.quarantined;
+    reported.sort_unstable();
+    assert_eq!(reported, world.names(".bad"));
     db.close()?;
     drop(world.open(&tiny())?);
     assert_eq!(of_table(&world), Vec::<String>::new());
@@ -352,5 +355,39 @@ fn a_flush_waits_for_a_merge_when_the_index_takes_no_more_runs() -> TestResult {
     }
     assert!(db.stats().merges > 0);
     assert_eq!(contents(&space)?.len(), 400);
+    Ok(())
+}
+
+/// Whatever was written and flushed when the process died is there, deletes included.
+#[test]
+fn row_099_a_killed_process_loses_and_resurrects_nothing_of_a_hash_keyspace() -> TestResult {
+    let world = World::new(99);
+    let mut random = Random::new(vfs::testing::seed());
+    let mut expected = Map::new();
+    for round in 0..40 {
+        let db = world.open(&tiny())?;
+        let space = hashed(&db);
+        assert_same(&contents(&space)?, &expected, "what the last process left");
+        for _ in 0..random.below(120) {
+            let index = random.below(90);
+            if random.percent(30) {
+                space.delete(key(index))?;
+                expected.remove(&key(index));
+            } else {
+                let value = value(index, round, [0, 30, 900][random.index(3)]);
+                space.put(key(index), &value)?;
+                expected.insert(key(index), value);
+            }
+            world.step(random.below(2), random.next_u64());
+        }
+        match random.below(4) {
+            0 => db.flush()?,
+            1 => db.compact()?,
+            _ => {}
+        }
+        drop(space);
+        world.kill(db);
+    }
+    assert_same(&contents(&hashed(&world.open(&tiny())?))?, &expected, "after all");
     Ok(())
 }
