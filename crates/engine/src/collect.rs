@@ -156,7 +156,11 @@ fn sample(
 }
 
 /// Begins to rewrite the best victims, after a look at a sample of each. False if there are none.
-fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal) -> Result<bool> {
+pub(crate) fn start(
+    state: &State,
+    collecting: &mut MutexGuard<'_, Collecting>,
+    zeal: Zeal,
+) -> Result<bool> {
     let options = &state.files.options;
     loop {
         let (victims, view) = {
@@ -239,7 +243,7 @@ fn name_of(table: &RemapRecord) -> Name {
 }
 
 /// Makes the result durable and visible.
-fn install(state: &State, run: Run) -> Result<()> {
+pub(crate) fn install(state: &State, run: Run) -> Result<()> {
     let files = &state.files;
     let written = run.bytes_written();
     let output = run.take();
