@@ -15,6 +15,8 @@ pub struct Cursor {
     generation: Arc<Generation>,
     /// Runs newest first; opened by the first call.
     runs: Vec<RunCursor>,
+    /// No smaller kept hash is shown.
+    from: u64,
     /// The partition that is being walked, and the number of the one behind it.
     bottom: Option<RunCursor>,
     next_partition: usize,
@@ -33,11 +35,18 @@ enum State {
 impl Generation {
     /// A cursor before the first slot. It reads every page once and verifies it.
     pub fn cursor(self: &Arc<Self>) -> Cursor {
+        self.cursor_from(0)
+    }
+
+    /// A cursor before the first slot whose kept hash is not smaller than `hash`: for samples.
+    pub fn cursor_from(self: &Arc<Self>, hash: u64) -> Cursor {
+        let behind = self.partitions.partition_point(|p| p.prefix.start <= hash);
         Cursor {
             generation: Arc::clone(self),
             runs: Vec::new(),
+            from: hash,
             bottom: None,
-            next_partition: 0,
+            next_partition: behind.saturating_sub(1),
             state: State::New,
         }
     }
@@ -68,7 +77,8 @@ impl Cursor {
         match self.state {
             State::New => {
                 for tier in &self.generation.runs {
-                    self.runs.push(RunCursor::new(&tier.run, Prefix::ALL)?);
+                    let part = Prefix { start: self.from, ..Prefix::ALL };
+                    self.runs.push(RunCursor::new(&tier.run, part)?);
                 }
                 self.refill()?;
             }
@@ -114,7 +124,8 @@ impl Cursor {
             };
             self.next_partition += 1;
             if let Some(run) = &partition.run {
-                self.bottom = Some(RunCursor::new(run, partition.prefix)?);
+                let start = partition.prefix.start.max(self.from);
+                self.bottom = Some(RunCursor::new(run, Prefix { start, ..partition.prefix })?);
             }
         }
         Ok(())

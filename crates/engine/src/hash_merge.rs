@@ -15,6 +15,7 @@ use crate::dissolve::Dissolver;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::hash_delta::{HashIndex, into_delta, unchanged};
+use crate::hash_due;
 use crate::hash_table::{HashTable, Sweep};
 use crate::index::{Delta, Merge, MergeContext};
 use crate::record::ValuePtr;
@@ -44,18 +45,28 @@ pub(crate) fn plan(
     };
     let now_ms = owner.now_ms;
     let merge = |work| Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>);
-    if let Some(job) = table.table.plan(full) {
+    let mut sweep = table.sweep.lock();
+    if !full && is_due(index, context, now_ms) {
+        let has_runs = index.generation().stats().runs > 0;
+        *sweep = if has_runs { Sweep::Folding } else { Sweep::Rewriting };
+    }
+    if let Some(job) = table.table.plan(full || *sweep == Sweep::Folding) {
         return merge(Work::Job(Box::new(job)));
     }
-    if !full || index.generation().is_empty() {
+    if *sweep == Sweep::Folding {
+        *sweep = Sweep::Unknown;
+    }
+    if index.generation().is_empty() {
         return None;
     }
-    let mut sweep = table.sweep.lock();
     if *sweep == Sweep::Rewriting {
         if let Some(job) = table.table.plan_rewrite() {
             return merge(Work::Job(Box::new(job)));
         }
         *sweep = Sweep::Unknown;
+    }
+    if !full {
+        return None;
     }
     match *sweep {
         Sweep::Clean { generation, until_ms }
@@ -70,6 +81,17 @@ pub(crate) fn plan(
             until_ms: None,
         }))),
     }
+}
+
+/// Looks from time to time whether much has expired. (Damage is not met here but by a merge.)
+fn is_due(index: &HashIndex, context: &MergeContext, now_ms: u64) -> bool {
+    let (interval, now) = (context.files.options.gc_interval, context.files.env.clock.mono());
+    let mut next_look = index.table.next_look.lock();
+    if interval.is_zero() || now < *next_look {
+        return false;
+    }
+    *next_look = now.saturating_add(interval);
+    hash_due::is_due(index.generation(), &*context.files.env.rng, now_ms).unwrap_or(false)
 }
 
 struct HashMerge {

@@ -5,6 +5,8 @@
 //! 2. An unknown directory is not removed before its files were set aside and a clean close
 //!    followed.
 
+use std::time::Duration;
+
 use diskhash::{At, Leftovers, Table};
 use parking_lot::Mutex;
 use vfs::{DirEntry, Fs, Kind, Name};
@@ -32,12 +34,14 @@ pub(crate) struct HashTable {
     pub(crate) table: Table,
     hasher: KeyHasher,
     pub(crate) sweep: Mutex<Sweep>,
+    /// When it is next looked at how much has expired, by the monotonic clock.
+    pub(crate) next_look: Mutex<Duration>,
 }
 
 impl HashTable {
     fn new(files: &Files, keyspace: u32, table: Table) -> HashTable {
         let (hasher, sweep) = (files.options.key_hasher, Mutex::default());
-        HashTable { keyspace, table, hasher, sweep }
+        HashTable { keyspace, table, hasher, sweep, next_look: Mutex::default() }
     }
 
     /// Makes an empty table, durably but for its directory's own name. A failure leaves nothing
@@ -108,6 +112,8 @@ pub(crate) enum Sweep {
     /// Nothing.
     #[default]
     Unknown,
+    /// There are many, and all runs are being folded into the partitions.
+    Folding,
     /// There are some, and all partitions are being rewritten, one job after the other.
     Rewriting,
     /// There are none in this generation until that time, if ever.

@@ -31,6 +31,7 @@ mod compact;
 mod ordered;
 mod hash_table;
 mod hash_delta;
+mod hash_due;
 mod hash_merge;
 mod hashed;
 mod view;

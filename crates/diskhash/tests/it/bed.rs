@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use diskhash::{At, Generation, Leftovers, Options, Owner, ReadMode, Table, Verdict};
+use diskhash::{At, Cursor, Generation, Leftovers, Options, Owner, ReadMode, Table, Verdict};
 use vfs::sim::SimDisk;
 use vfs::{Env, Result};
 
@@ -172,6 +172,23 @@ pub(crate) fn walk(generation: &Arc<Generation>) -> Result<Model> {
     Ok(newest.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
 }
 
+/// A cursor that starts somewhere shows what one from the start shows from there on.
+fn judge_starts(generation: &Arc<Generation>) {
+    let all = |mut cursor: Cursor| {
+        let mut slots = Vec::new();
+        while let Some((hash, slot)) = cursor.next().unwrap() {
+            slots.push((hash, slot.to_vec()));
+        }
+        slots
+    };
+    let whole = all(generation.cursor());
+    let middle = whole.get(whole.len() / 2).map_or(1 << 40, |(hash, _)| *hash);
+    for from in [middle.saturating_sub(1), middle, middle.saturating_add(1), 1 << 63, u64::MAX] {
+        let behind = whole.partition_point(|(hash, _)| *hash < from);
+        assert!(all(generation.cursor_from(from)) == whole[behind..], "from {from:x}");
+    }
+}
+
 /// Every key below `keys`, the cursor, the listed numbers and the check agree with the model.
 pub(crate) fn judge(generation: &Arc<Generation>, hasher: Hasher, model: &Model, keys: u64) {
     for key in 0..keys {
@@ -179,6 +196,7 @@ pub(crate) fn judge(generation: &Arc<Generation>, hasher: Hasher, model: &Model,
         assert_eq!(found, model.get(&key).copied(), "key {key}");
     }
     assert_eq!(walk(generation).unwrap(), *model);
+    judge_starts(generation);
     let (mut marks, mut slots) = (BTreeSet::new(), 0);
     let count = &mut |slot: &[u8]| {
         marks.insert(mark_of(slot));

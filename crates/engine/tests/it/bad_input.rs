@@ -331,7 +331,7 @@ fn keyspaces_batches_and_snapshots_of_another_database_are_refused() -> TestResu
 #[test]
 fn row_067_options_out_of_range_are_refused_by_name() {
     let good = Options::default;
-    let bad: [(&str, Options); 22] = [
+    let bad: [(&str, Options); 28] = [
         ("memtable_bytes", good().memtable_bytes(4095)),
         ("memtable_bytes", good().memtable_bytes(u64::MAX)),
         ("memtable_entries", good().memtable_entries(0)),
@@ -344,6 +344,12 @@ fn row_067_options_out_of_range_are_refused_by_name() {
         ("promote_min", good().promote_min(-0.1)),
         ("promote_min", good().promote_min(1.1)),
         ("promote_min", good().promote_min(f64::NAN)),
+        ("total_garbage_max", good().total_garbage_max(-0.1)),
+        ("total_garbage_max", good().total_garbage_max(1.1)),
+        ("forced_garbage", good().forced_garbage(f64::NAN)),
+        ("forced_garbage", good().forced_garbage(1.01)),
+        ("advised_garbage", good().advised_garbage(0.81)),
+        ("advised_garbage", good().advised_garbage(-0.01)),
         ("bloom_bits_per_key", good().bloom_bits_per_key(33)),
         ("table_bytes", good().table_bytes(0)),
         ("level0_files", good().level0_files(0)),

@@ -1,6 +1,7 @@
 //! The engine as its users see it: on a simulated disk that crashes, fails and fills up, and on a
 //! real one.
 
+mod alloc;
 mod world;
 mod script;
 mod hooked;
@@ -25,3 +26,6 @@ mod opening;
 mod checkpoints;
 mod collect;
 mod hashed;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
