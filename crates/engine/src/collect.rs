@@ -152,7 +152,14 @@ fn sample(
         }
         collecting.sampled.insert(file.id, if wrong { garbage } else { file.garbage });
     }
-    if changes.is_empty() { Ok(()) } else { state.commit_changes(&mut manifest, changes) }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    match state.commit_changes(&mut manifest, changes) {
+        // Counts are hints; the disk is full, and what may help is to go on.
+        Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
+        done => done,
+    }
 }
 
 /// Begins to rewrite the best victims, after a look at a sample of each. False if there are none.

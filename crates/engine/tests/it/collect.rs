@@ -560,28 +560,39 @@ fn a_rate_makes_the_background_pause() -> TestResult {
 }
 
 #[test]
-fn a_full_disk_stops_a_collection_and_nothing_else() -> TestResult {
+fn row_101_a_full_disk_stops_a_collection_and_nothing_else_and_a_reserve_pays_for_it() -> TestResult
+{
     for options in both(&quiet().total_garbage_max(0.0)) {
-        let world = World::new(101);
-        let db = world.open(&options)?;
-        let mut expected = Map::new();
-        fill(&db, &mut expected, 0..100, 0, 400)?;
-        db.flush()?;
-        fill(&db, &mut expected, 0..50, 1, 400)?;
-        db.compact()?;
-        let taken: u64 = world.disk.files().iter().map(|(_, len)| len).sum();
-        let names = || world.disk.files().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        let before = names();
-        world.disk.set_quota(Some(taken + 1000));
-        let error = db.collect_garbage().expect_err("there is no room");
-        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
-        assert_eq!(names(), before, "nothing was left behind");
-        assert_eq!(db.stats().failure, None);
-        verify(&db, &expected)?;
-        world.disk.set_quota(None);
-        db.collect_garbage()?;
-        assert_eq!(db.stats().garbage_bytes, 0);
-        verify(&db, &expected)?;
+        for reserve_bytes in [0, 256 << 10] {
+            let world = World::new(101);
+            let db = world.open(&options.clone().reserve_bytes(reserve_bytes))?;
+            let mut expected = Map::new();
+            fill(&db, &mut expected, 0..100, 0, 400)?;
+            db.flush()?;
+            fill(&db, &mut expected, 0..50, 1, 400)?;
+            db.compact()?;
+            let taken: u64 = world.disk.files().iter().map(|(_, len)| len).sum();
+            let names = || -> Vec<String> {
+                world.disk.files().into_iter().map(|(name, _)| name).collect()
+            };
+            let before = names();
+            world.disk.set_quota(Some(taken));
+            if reserve_bytes == 0 {
+                let error = db.collect_garbage().expect_err("there is no room");
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+                assert_eq!(names(), before, "nothing was left behind");
+                assert_eq!(db.stats().failure, None);
+                verify(&db, &expected)?;
+                world.disk.set_quota(None);
+            }
+            db.collect_garbage()?;
+            assert_eq!(db.stats().garbage_bytes, 0);
+            assert_eq!(db.stats().failure, None);
+            verify(&db, &expected)?;
+            world.kill(db);
+            let db = world.open(&options.clone().reserve_bytes(reserve_bytes))?;
+            verify(&db, &expected)?;
+        }
     }
     Ok(())
 }
