@@ -297,8 +297,12 @@ impl Shared {
         let newer = commits.held.split_off(&(to.id + 1));
         let removed = newer.keys().all(|id| self.fs.remove(Name::new(GENERATION, *id)).is_ok());
         // A record that a crash brings back must find its files. What stays is no harm: the next
-        // open sees to it.
-        if !removed || self.fs.sync_dir().is_err() {
+        // open sees to it. But what else the failed sync was to make durable is not known.
+        if self.fs.sync_dir().is_err() {
+            commits.poisoned = true;
+            return;
+        }
+        if !removed {
             return;
         }
         for name in newer.into_values().flatten() {

@@ -25,6 +25,9 @@ use crate::vlog::Segments;
 
 /// Entries a step looks at: some milliseconds of work.
 const STEP_ENTRIES: u64 = 16_384;
+/// Merges of one full merge: every level twice, and one in place. Only flushes that go on meanwhile
+/// ask for more.
+const FULL_MERGES_MAX: usize = 2 * (LEVEL_MAX + 1) + 1;
 
 /// Inputs and output of a merge.
 struct Plan {
@@ -38,10 +41,13 @@ struct Plan {
 }
 
 /// The merge an index needs most.
-pub(crate) fn plan(levels: &Levels, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
-    let MergeContext { files, keyspace, .. } = context;
-    let now_ms = files.now_ms();
-    let plan = if full { plan_full(levels, now_ms) } else { plan_needed(levels, files, now_ms) }?;
+pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Merge>> {
+    let MergeContext { files, keyspace, now_ms, .. } = context;
+    let plan = match &context.full {
+        Some(full) if full.begin_round(FULL_MERGES_MAX) => plan_full(levels, *now_ms),
+        Some(_) => None,
+        None => plan_needed(levels, files, *now_ms),
+    }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
     if plan.lower.is_empty() && disjoint && !plan.rewrite {
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
@@ -180,7 +186,7 @@ struct Rewrite {
 impl Rewrite {
     fn new(levels: Levels, context: &MergeContext, plan: Plan) -> Rewrite {
         let files = &context.files;
-        let now_ms = files.now_ms();
+        let now_ms = context.now_ms;
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         let table_bytes = files.options.table_bytes;
         let mut cursors: Vec<BoxCursor> = Vec::new();

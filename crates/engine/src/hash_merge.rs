@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use diskhash::{Cursor, Job, Owner, Verdict};
+use diskhash::{Cursor, Job, Owner, RUN, Verdict};
 
 use crate::compact::is_expired;
 use crate::dissolve::Dissolver;
@@ -17,28 +17,28 @@ use crate::files::Files;
 use crate::hash_delta::{HashIndex, into_delta, unchanged};
 use crate::hash_due;
 use crate::hash_table::{HashTable, Sweep};
-use crate::index::{Delta, Merge, MergeContext};
+use crate::index::{Delta, FullMerge, Merge, MergeContext};
 use crate::record::ValuePtr;
 use crate::slot::{Expiry, Slot};
 use crate::vlog::{Segments, Values};
 
 /// Slots that a step of a search looks at: some milliseconds of work.
 const STEP_SLOTS: u64 = 16_384;
+/// Searches of one full merge: one that finds something, one that finds it gone, and one more for
+/// what flushes brought meanwhile.
+const FULL_SEARCHES_MAX: usize = 3;
 
-/// The merge an index needs most. `full`: until there are no runs, and no partition holds anything
-/// that hides nothing.
-pub(crate) fn plan(
-    index: &HashIndex,
-    context: &MergeContext,
-    full: bool,
-) -> Option<Box<dyn Merge>> {
+/// The merge an index needs most; as part of a full merge, until there are no runs that were there
+/// when it began, and no partition holds anything that hides nothing.
+pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn Merge>> {
+    let full = context.full.as_deref();
     let table = &index.table;
     let owner = SlotOwner {
         files: context.files.clone(),
         keyspace: context.keyspace,
         segments: context.segments.clone(),
         dissolver: Dissolver::new(context),
-        now_ms: context.files.now_ms(),
+        now_ms: context.now_ms,
         garbage: BTreeMap::new(),
         older: None,
         failure: None,
@@ -46,11 +46,12 @@ pub(crate) fn plan(
     let now_ms = owner.now_ms;
     let merge = |work| Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>);
     let mut sweep = table.sweep.lock();
-    if !full && is_due(index, context, now_ms) {
+    if full.is_none() && is_due(index, context, now_ms) {
         let has_runs = index.generation().stats().runs > 0;
         *sweep = if has_runs { Sweep::Folding } else { Sweep::Rewriting };
     }
-    if let Some(job) = table.table.plan(full || *sweep == Sweep::Folding) {
+    let folds = full.is_some_and(|full| has_old_runs(index, full)) || *sweep == Sweep::Folding;
+    if let Some(job) = table.table.plan(folds) {
         return merge(Work::Job(Box::new(job)));
     }
     if *sweep == Sweep::Folding {
@@ -65,9 +66,7 @@ pub(crate) fn plan(
         }
         *sweep = Sweep::Unknown;
     }
-    if !full {
-        return None;
-    }
+    let full = full?;
     match *sweep {
         Sweep::Clean { generation, until_ms }
             if generation == index.generation().id()
@@ -75,12 +74,20 @@ pub(crate) fn plan(
         {
             None
         }
+        _ if !full.begin_round(FULL_SEARCHES_MAX) => None,
         _ => merge(Work::Search(Box::new(Search {
             cursor: index.generation().cursor(),
             generation: index.generation().id(),
             until_ms: None,
         }))),
     }
+}
+
+/// True while runs are there that were there when the full merge began.
+fn has_old_runs(index: &HashIndex, full: &FullMerge) -> bool {
+    let generation = index.generation();
+    let newest = *full.newest_file.get_or_init(|| generation.id());
+    generation.files().iter().any(|(name, _)| name.kind == RUN && name.id <= newest)
 }
 
 /// Looks from time to time whether much has expired. (Damage is not met here but by a merge.)

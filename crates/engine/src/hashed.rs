@@ -90,8 +90,8 @@ impl Index for HashIndex {
         Ok(Box::new(HashFlush { table, builder }))
     }
 
-    fn plan_merge(&self, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
-        hash_merge::plan(self, context, full)
+    fn plan_merge(&self, context: &MergeContext) -> Option<Box<dyn Merge>> {
+        hash_merge::plan(self, context)
     }
 
     fn is_stalled(&self, _files: &Files) -> bool {

@@ -6,7 +6,8 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sstable::{Cursor, Entry, Found};
 
@@ -45,9 +46,9 @@ pub(crate) trait Index: Send + Sync {
     /// Starts taking in a sealed memtable's newest versions, in the memtable's order.
     fn begin_flush(&self, files: &Arc<Files>, keyspace: u32) -> Result<Box<dyn Flush>>;
 
-    /// The merge that is most needed, if one is. `full`: one that brings the index closer to
-    /// being a single run, needed or not.
-    fn plan_merge(&self, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>>;
+    /// The merge that is most needed, if one is; as part of a full merge, one that brings the index
+    /// closer to being a single run, needed or not.
+    fn plan_merge(&self, context: &MergeContext) -> Option<Box<dyn Merge>>;
 
     /// True if reads have become so expensive that writers should wait for a merge.
     fn is_stalled(&self, files: &Files) -> bool;
@@ -82,6 +83,32 @@ pub(crate) struct MergeContext {
     /// Address spaces with so few live records that a merge that meets one copies it into a fresh
     /// segment ([`Delta::copied`]).
     pub(crate) dissolve: Arc<Listed>,
+    /// When the merge is planned, in milliseconds since 1970: what had expired by then may go.
+    pub(crate) now_ms: u64,
+    /// The full merge it is part of.
+    pub(crate) full: Option<Arc<FullMerge>>,
+}
+
+/// A merge of everything there is at its beginning. What is written or expires meanwhile is left
+/// for the next one, so that it ends.
+pub(crate) struct FullMerge {
+    /// When it began, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
+    /// The newest file of a hash table when it began.
+    pub(crate) newest_file: OnceLock<u64>,
+    /// Merges, or searches for something to drop, that were begun.
+    pub(crate) rounds: AtomicUsize,
+}
+
+impl FullMerge {
+    pub(crate) fn new(now_ms: u64) -> FullMerge {
+        FullMerge { now_ms, newest_file: OnceLock::new(), rounds: AtomicUsize::new(0) }
+    }
+
+    /// Begins another round. False if there were `limit` already.
+    pub(crate) fn begin_round(&self, limit: usize) -> bool {
+        self.rounds.fetch_add(1, Ordering::Relaxed) < limit
+    }
 }
 
 /// The newest version of a key, on its way from a memtable into an index.

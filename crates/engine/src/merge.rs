@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::dissolve;
 use crate::error::Result;
-use crate::index::{Merge, MergeContext};
+use crate::index::{FullMerge, Merge, MergeContext};
 use crate::state::State;
 
 /// Does the merge that is most needed anywhere. False if none is.
@@ -15,9 +15,9 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
     state.merges_wait.store(false, Ordering::Relaxed);
     let ids: Vec<u32> = state.view().keyspaces.iter().map(|keyspace| keyspace.id).collect();
     for id in ids {
-        if let Some(merge) = plan(state, id, false) {
+        if let Some(merge) = plan(state, id, None) {
             state.merges_wait.store(true, Ordering::Relaxed);
-            run(state, id, merge, false)?;
+            run(state, id, merge, None)?;
             return Ok(true);
         }
     }
@@ -29,20 +29,22 @@ pub(crate) fn merge_any(state: &State) -> Result<bool> {
 pub(crate) fn merge_keyspace(state: &State, keyspace: u32) -> Result<bool> {
     let _merging = state.merging.lock();
     state.check_sound()?;
-    let Some(merge) = plan(state, keyspace, false) else { return Ok(false) };
-    run(state, keyspace, merge, false)?;
+    let Some(merge) = plan(state, keyspace, None) else { return Ok(false) };
+    run(state, keyspace, merge, None)?;
     Ok(true)
 }
 
-/// Merges every keyspace's index into one sorted run without anything to drop.
+/// Merges every keyspace's index into one sorted run without anything to drop, as it is when its
+/// turn comes.
 pub(crate) fn merge_all(state: &State) -> Result<()> {
     let ids: Vec<u32> = state.view().keyspaces.iter().map(|keyspace| keyspace.id).collect();
     for id in ids {
+        let full = Arc::new(FullMerge::new(state.now_ms()));
         loop {
             let _merging = state.merging.lock();
             state.check_sound()?;
-            let Some(merge) = plan(state, id, true) else { break };
-            run(state, id, merge, true)?;
+            let Some(merge) = plan(state, id, Some(&full)) else { break };
+            run(state, id, merge, Some(&full))?;
         }
     }
     Ok(())
@@ -50,18 +52,24 @@ pub(crate) fn merge_all(state: &State) -> Result<()> {
 
 /// The merge that a keyspace needs most. Under the manifest lock: a hash index plans on what its
 /// table was last given, and that must be what the view has.
-fn plan(state: &State, keyspace: u32, full: bool) -> Option<Box<dyn Merge>> {
+fn plan(state: &State, keyspace: u32, full: Option<&Arc<FullMerge>>) -> Option<Box<dyn Merge>> {
     let _manifest = state.manifest.lock();
     let view = state.view();
     let index = &view.keyspace(keyspace)?.index;
     let (files, segments) = (state.files.clone(), view.segments.clone());
     let dissolve = Arc::new(dissolve::sparse(&segments));
-    index.plan_merge(&MergeContext { files, keyspace, segments, dissolve }, full)
+    let (now_ms, full) = (full.map_or_else(|| state.now_ms(), |full| full.now_ms), full.cloned());
+    index.plan_merge(&MergeContext { files, keyspace, segments, dissolve, now_ms, full })
 }
 
 /// Runs a merge, and on a full disk another one like it with what the reserve gives. The caller
 /// holds the merge lock.
-fn run(state: &State, keyspace: u32, merge: Box<dyn Merge>, full: bool) -> Result<()> {
+fn run(
+    state: &State,
+    keyspace: u32,
+    merge: Box<dyn Merge>,
+    full: Option<&Arc<FullMerge>>,
+) -> Result<()> {
     match run_once(state, keyspace, merge) {
         Err(error) if state.pays_for(&error) => {
             let merge = plan(state, keyspace, full);

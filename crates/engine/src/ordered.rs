@@ -73,8 +73,8 @@ impl Index for Levels {
         Ok(Box::new(LevelsFlush { output, keep_tombstones: !self.is_empty() }))
     }
 
-    fn plan_merge(&self, context: &MergeContext, full: bool) -> Option<Box<dyn Merge>> {
-        compact::plan(self, context, full)
+    fn plan_merge(&self, context: &MergeContext) -> Option<Box<dyn Merge>> {
+        compact::plan(self, context)
     }
 
     fn is_stalled(&self, files: &Files) -> bool {

@@ -8,7 +8,7 @@ use wal::SegmentIds;
 
 use super::*;
 use crate::files::NextIds;
-use crate::index::Index;
+use crate::index::{FullMerge, Index};
 use crate::options::{Options, ReadMode};
 use crate::vlog::Values;
 
@@ -67,9 +67,11 @@ fn installed(levels: &Levels, mut delta: Delta) -> Levels {
     installed.index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
 }
 
-fn context(files: &Arc<Files>) -> MergeContext {
+fn context(files: &Arc<Files>, full: bool) -> MergeContext {
     let (files, segments, dissolve) = (files.clone(), Arc::default(), Arc::default());
-    MergeContext { files, keyspace: 0, segments, dissolve }
+    let now_ms = files.now_ms();
+    let full = full.then(|| Arc::new(FullMerge::new(now_ms)));
+    MergeContext { files, keyspace: 0, segments, dissolve, now_ms, full }
 }
 
 fn get(levels: &Levels, key: &[u8]) -> Option<sstable::Found> {
@@ -168,7 +170,7 @@ fn row_041_042_044_046_every_merge_of_every_shape_keeps_what_the_index_says() {
         let (mut levels, model) = random_shape(&mut random, &files, &keys);
         assert_eq!(scan(&levels, now_ms).expect("a healthy disk"), model, "before any merge");
         for full in [false, true] {
-            while let Some(merge) = plan(&levels, &context(&files), full) {
+            while let Some(merge) = plan(&levels, &context(&files, full)) {
                 let delta = run(merge).expect("a healthy disk");
                 levels = installed(&levels, delta);
                 let found = scan(&levels, now_ms).expect("a healthy disk");
@@ -209,7 +211,7 @@ fn row_045_a_failing_read_fails_the_merge_or_changes_nothing() {
         let at = At::Kind(CallKind::Read, disk.calls_of(CallKind::Read) + nth);
         let what = if nth % 2 == 0 { What::Io } else { What::Short(1) };
         disk.fault(Fault { at, what, times: Times::Once });
-        let merge = plan(&levels, &context(&files), true).expect("there is something to merge");
+        let merge = plan(&levels, &context(&files, true)).expect("there is something to merge");
         let result = run(merge);
         let was_hit = disk.faults_hit() > 0;
         disk.clear_faults();
@@ -240,7 +242,7 @@ fn row_044_a_tombstone_stays_while_a_deeper_file_may_hold_its_key() {
     let levels = with_table(&levels, &files, 1, &middle);
     let levels = with_table(&levels, &files, 0, &new);
     let levels = with_table(&levels, &files, 0, &new);
-    let delta = run(plan(&levels, &context(&files), false).expect("two files start a merge"));
+    let delta = run(plan(&levels, &context(&files, false)).expect("two files start a merge"));
     let levels = installed(&levels, delta.expect("a healthy disk"));
     let found = get(&levels, b"a").expect("the tombstone is there");
     assert!(matches!(found.value, sstable::FoundValue::Tombstone));

@@ -23,6 +23,7 @@ mod damage;
 mod threads;
 mod closing;
 mod opening;
+mod compacting;
 mod checkpoints;
 mod collect;
 mod hashed;
