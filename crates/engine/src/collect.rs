@@ -32,6 +32,8 @@ use crate::view::View;
 const TOLERANCE: f64 = 0.10;
 /// The same when a caller asks for all garbage to go.
 const TOLERANCE_FULL: f64 = 0.02;
+/// Stands for files that are no victims, where damage is noted.
+const ELSEWHERE: u32 = 0;
 /// Files that the background takes a sample of in a round although nothing was said of them.
 const SAMPLES_PER_ROUND: usize = 4;
 
@@ -68,6 +70,10 @@ pub(crate) fn background(state: &State) -> Result<Next> {
     // Somebody else is collecting.
     let Some(mut collecting) = state.collecting.try_lock() else { return Ok(idle) };
     state.check_writable()?;
+    let now = state.files.env.clock.mono();
+    if let Some(left) = collecting.next_step.checked_sub(now).filter(|left| !left.is_zero()) {
+        return Ok(Next::ParkFor(left));
+    }
     let worked = (|| {
         if collecting.run.is_none() {
             look_around(state, &mut collecting)?;
@@ -82,7 +88,11 @@ pub(crate) fn background(state: &State) -> Result<Next> {
     })();
     match worked {
         Ok(None) => Ok(idle),
-        Ok(Some(bytes)) => Ok(options.gc_pause(bytes).map_or(Next::Again, Next::ParkFor)),
+        Ok(Some(bytes)) => {
+            let pause = options.gc_pause(bytes);
+            collecting.next_step = now.saturating_add(pause.unwrap_or_default());
+            Ok(pause.map_or(Next::Again, Next::ParkFor))
+        }
         Err(error) if state.pays_for(&error) => Ok(Next::Again),
         // There will be room, or there will not; trying at once would only fill the disk again.
         Err(error) if error.kind() == ErrorKind::NoSpace => Ok(idle),
@@ -216,7 +226,12 @@ fn step(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Result<u6
     counters.gc_run_bytes.store(0, Ordering::Relaxed);
     counters.gc_run_done_bytes.store(0, Ordering::Relaxed);
     match stepped {
-        Ok(_) => install(state, run).map_err(|error| state.judge(error))?,
+        Ok(_) => {
+            let doubt = run.doubt.take();
+            install(state, run).map_err(|error| state.judge(error))?;
+            let doubt = doubt.map(|error| (ELSEWHERE, error));
+            state.unreadable.lock().extend(doubt);
+        }
         Err(Failure::Source(error, victims)) => {
             let unreadable = victims.into_iter().map(|id| (id, error.clone()));
             state.unreadable.lock().extend(unreadable);

@@ -24,7 +24,7 @@ use vfs::Name;
 use wal::{Frame, FrameIter, Position, Segment, SegmentId};
 
 use crate::catalog::{RemapRecord, SegmentOrigin, SegmentRecord};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Files, REMAP};
 use crate::moved::{Moved, MovedWriter};
 use crate::record::{self, Record};
@@ -58,6 +58,8 @@ pub(crate) struct Collecting {
     pub(crate) sampled: BTreeMap<u32, u64>,
     /// When the background next looks at what nobody told it of.
     pub(crate) next_round: Duration,
+    /// Before that, the background does nothing: the pause after its last step.
+    pub(crate) next_step: Duration,
 }
 
 /// A collection under way. Dropped before [`Run::take`] it leaves nothing behind.
@@ -73,6 +75,8 @@ pub(crate) struct Run {
     pub(crate) bytes_read: u64,
     /// Bytes of the victims.
     pub(crate) bytes_total: u64,
+    /// Damage elsewhere, because of which something was taken for live.
+    pub(crate) doubt: Option<Error>,
 }
 
 /// The finished remap tables.
@@ -192,6 +196,7 @@ impl Run {
             tables: Tables { files: files.clone(), done: Vec::new() },
             bytes_read: 0,
             bytes_total: victims.iter().map(|victim| victim.len).sum(),
+            doubt: None,
         }
     }
 
@@ -296,7 +301,7 @@ impl Run {
     }
 
     /// Which candidates are live, in the order in which their indexes hold them.
-    fn look_up(&self, view: &View, chunk: &mut Chunk) -> Outcome<Vec<usize>> {
+    fn look_up(&mut self, view: &View, chunk: &mut Chunk) -> Outcome<Vec<usize>> {
         let mut candidates = std::mem::take(&mut chunk.candidates);
         for candidate in &mut candidates {
             if let Some(keyspace) = view.keyspace(candidate.keyspace) {
@@ -316,8 +321,16 @@ impl Run {
             let address = chunk.address(candidate);
             let found =
                 is_live(&self.files, view, candidate.keyspace, chunk.key(candidate), address);
-            if found.map_err(|error| self.unreadable(error))? {
-                live.push(index);
+            match found {
+                Ok(true) => live.push(index),
+                Ok(false) => {}
+                // Another record of its key is damaged. Who knows which is the newest; this one
+                // stays, and the damage keeps no sound file from being collected.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.doubt.get_or_insert(error);
+                    live.push(index);
+                }
+                Err(error) => return Err(self.unreadable(error)),
             }
         }
         Ok(live)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sstable::{Entry, Value};
 
 use crate::catalog::SegmentRecord;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::files::Files;
 use crate::index::{Delta, MergeContext};
 use crate::listed::Listed;
@@ -72,7 +72,12 @@ impl Dissolver {
         }
         let copied = vlog::read_record(self.files.db_id, place, pointer, |record, _| {
             self.values.append(&Record { ..record })
-        })?;
+        });
+        let copied = match copied {
+            // It stays where it is, for whoever reads it to say so.
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Some(pointer)),
+            copied => copied?,
+        };
         self.segments.charge(pointer, garbage)?;
         Ok(Some(copied))
     }

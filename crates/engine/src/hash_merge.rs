@@ -12,7 +12,7 @@ use diskhash::{Cursor, Job, Owner, RUN, Verdict};
 
 use crate::compact::is_expired;
 use crate::dissolve::Dissolver;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::hash_delta::{HashIndex, into_delta, unchanged};
 use crate::hash_due;
@@ -208,16 +208,17 @@ impl SlotOwner {
 
     fn is_same(&mut self, newer: Slot, older: Slot) -> Result<bool> {
         if self.older.as_ref().is_none_or(|(pointer, _)| *pointer != older.pointer) {
-            let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()))?;
+            let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()));
+            // Nobody can tell whose a damaged record was: both slots stay, and reads say so.
+            let Some(key) = unless_damaged(key)? else { return Ok(false) };
             self.older = Some((older.pointer, key));
         }
         let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
         let same = match key {
             None => true, // its record was dropped: some newer slot shadows it
             Some(key) => {
-                let same =
-                    self.values().record(newer.pointer, |record, _| Ok(record.key == key))?;
-                same.unwrap_or(false)
+                let same = self.values().record(newer.pointer, |record, _| Ok(record.key == key));
+                unless_damaged(same)?.flatten().unwrap_or(false)
             }
         };
         if same {
@@ -236,7 +237,8 @@ impl SlotOwner {
             Expiry::Passed => return Ok(Life::Over),
             Expiry::NotBefore(ms) => ms,
             Expiry::AskRecord => {
-                let expiry = self.values().record(slot.pointer, |record, _| Ok(record.expiry))?;
+                let expiry = self.values().record(slot.pointer, |record, _| Ok(record.expiry));
+                let Some(expiry) = unless_damaged(expiry)? else { return Ok(Life::Endless) };
                 let Some(expiry) = expiry else { return Ok(Life::Over) };
                 expiry
             }
@@ -270,6 +272,15 @@ impl SlotOwner {
             self.failure = Some(error);
             vfs::Error::invalid("the merge's owner cannot answer", self.files.fs.path())
         })
+    }
+}
+
+/// What was read; `None` if that was damaged. A merge of an index must not end for it: the damage is
+/// reported by whoever reads the value, by `check` and by garbage collection.
+fn unless_damaged<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        read => read.map(Some),
     }
 }
 

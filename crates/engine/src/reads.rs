@@ -29,6 +29,9 @@ struct Inner {
     soonest: Option<Expiring>,
 }
 
+/// So many keys are looked up in no time.
+const POINTS_FEW: usize = 1000;
+
 /// What was read of one keyspace.
 struct KeyspaceReads {
     id: u32,
@@ -109,9 +112,11 @@ impl Reads {
         Watch { reads: self.clone(), keyspace, span }
     }
 
-    /// True if a check may take long: it walks through memtables.
-    pub(crate) fn has_spans(&self) -> bool {
-        self.inner.lock().keyspaces.iter().any(|keyspace| !keyspace.spans.is_empty())
+    /// True if a check may take long: it walks through memtables, or looks up many keys.
+    pub(crate) fn is_long(&self) -> bool {
+        let inner = self.inner.lock();
+        let points: usize = inner.keyspaces.iter().map(|keyspace| keyspace.points.len()).sum();
+        points > POINTS_FEW || inner.keyspaces.iter().any(|keyspace| !keyspace.spans.is_empty())
     }
 
     /// `Conflict` if an entry that was met has expired meanwhile.

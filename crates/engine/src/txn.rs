@@ -292,8 +292,8 @@ impl Transaction {
         }
         let ops = self.ops(&options);
         let mut since = self.pin.seq;
-        if self.reads.has_spans() {
-            // The long walks outside the lock; what came until then need not be looked at again.
+        if self.reads.is_long() {
+            // The long checks outside the lock; what came until then need not be looked at again.
             let last_seq = state.commit.lock().last_seq;
             self.admit(since).map_err(|error| write::after_loss(state, error))?;
             since = since.max(last_seq);

@@ -24,6 +24,7 @@ mod threads;
 mod closing;
 mod opening;
 mod compacting;
+mod apart;
 mod checkpoints;
 mod collect;
 mod hashed;
