@@ -1,6 +1,7 @@
 //! Damage is reported, by file, or does not matter; it is never served.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use engine::{Db, ErrorKind, IndexKind, Options, ReadMode};
 use vfs::Random;
@@ -12,19 +13,22 @@ use crate::world::{
 };
 
 /// A closed database with every kind of file: log, value segments both copied and promoted,
-/// indexes with tombstones and pointers, MANIFEST.
+/// rewritten files and remap tables, indexes with tombstones and pointers, MANIFEST.
 fn reference(options: &Options) -> (World, Map) {
     let world = World::new(4);
     let options = options.clone().promote_min(0.5).memtable_bytes(32 << 10);
+    let options = options.total_garbage_max(0.0).gc_interval(Duration::ZERO);
     let db = world.open(&options).expect("a new database");
     for index in 0..60 {
         db.put(key(index), value(index, 0, 1200)).expect("a healthy disk"); // promoted
     }
     db.flush().expect("a healthy disk");
     let kind = db.default_keyspace().kind();
-    if kind != IndexKind::BTree {
-        db.compact().expect("a healthy disk"); // a partition, not only runs
+    for index in (0..60).step_by(2) {
+        db.put(key(index), value(index, 1, 1200)).expect("a healthy disk");
     }
+    db.compact().expect("a healthy disk"); // a partition, not only runs
+    db.collect_garbage().expect("a healthy disk"); // moved, with remap tables
     for index in (60..200_u64).flat_map(|index| [index, index]) {
         let len = if index.is_multiple_of(10) { 300 } else { 30 }; // copied, and inline
         db.put(key(index), value(index, 0, len)).expect("a healthy disk");
@@ -42,7 +46,7 @@ fn reference(options: &Options) -> (World, Map) {
         IndexKind::BTree => &[".tbl"],
         _ => &[".gen", ".run", ".part"],
     };
-    for suffix in [".wal", ".val", ".manifest"].iter().chain(index) {
+    for suffix in [".wal", ".val", ".map", ".manifest"].iter().chain(index) {
         assert!(!world.names(suffix).is_empty(), "no {suffix} in {:?}", world.disk.files());
     }
     (world, expected)
