@@ -173,11 +173,7 @@ fn sample(
 }
 
 /// Begins to rewrite the best victims, after a look at a sample of each. False if there are none.
-pub(crate) fn start(
-    state: &State,
-    collecting: &mut MutexGuard<'_, Collecting>,
-    zeal: Zeal,
-) -> Result<bool> {
+fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal) -> Result<bool> {
     let options = &state.files.options;
     loop {
         let (victims, view) = {

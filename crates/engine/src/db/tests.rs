@@ -7,9 +7,9 @@ use vfs::sim::SimDisk;
 use vfs::{Clock, SimEnv};
 
 use super::*;
+use crate::catalog::SegmentRecord;
 use crate::collecting::Run;
 use crate::options::Durability;
-use crate::victims::Zeal;
 
 /// What happens, each once, in every order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +67,11 @@ fn key(index: u64) -> Vec<u8> {
     format!("key{index}").into_bytes()
 }
 
+/// Which version of a key's value is the newest.
+fn version_of(index: u64) -> u64 {
+    u64::from(index >= 4 || index == ENDING)
+}
+
 fn value(index: u64, version: u64) -> Vec<u8> {
     format!("value {index}.{version} ").into_bytes().repeat(20)
 }
@@ -85,24 +90,24 @@ struct Bed {
 }
 
 impl Bed {
-    /// Files with some garbage in them, and the key that will end.
+    /// Two files, and in the newer one the key that will end: an older version of it is below.
     fn base(kind: &KeyspaceOptions, expires: bool) -> Bed {
         let (disk, sim, options) = (SimDisk::new(13), Env::sim(13), options(kind));
         let mut bed = Bed { disk, sim, options, db: None, run: None, snapshot: None, ended: false };
         bed.open();
         let ttl = Duration::from_secs(2 * 3600);
-        for version in 0..2 {
-            for index in (0..KEYS).skip(usize::try_from(version * 4).expect("small")) {
-                let options = match index == ENDING && expires {
-                    true => WriteOptions::default().ttl(ttl),
-                    false => WriteOptions::default(),
-                };
-                bed.db().put_with(key(index), value(index, version), options).expect("healthy");
-            }
-            bed.db().flush().expect("healthy");
+        for index in 0..KEYS {
+            bed.db().put(key(index), value(index, 0)).expect("healthy");
         }
         bed.db().compact().expect("healthy");
-        assert!(bed.db().stats().garbage_bytes > 0, "there is something to collect");
+        for index in (0..KEYS).filter(|index| version_of(*index) == 1) {
+            let options = match index == ENDING && expires {
+                true => WriteOptions::default().ttl(ttl),
+                false => WriteOptions::default(),
+            };
+            bed.db().put_with(key(index), value(index, 1), options).expect("healthy");
+        }
+        bed.db().flush().expect("healthy");
         bed.db.take().expect("open").close().expect("healthy");
         bed
     }
@@ -135,15 +140,12 @@ impl Bed {
         self.open();
     }
 
-    /// Everything of a collection but its installation.
+    /// Everything of a collection of all files there are, but its installation.
     fn scan(&mut self) {
         let state = self.state();
-        let mut collecting = state.collecting.lock();
-        if !collect::start(state, &mut collecting, Zeal::Full).expect("a healthy disk") {
-            return;
-        }
-        let mut run = collecting.run.take().expect("it was started");
-        drop(collecting);
+        let victims: Vec<SegmentRecord> =
+            state.manifest.lock().catalog().segments.values().cloned().collect();
+        let mut run = Run::new(&state.files, &state.view().segments, &victims);
         loop {
             match run.step(&state.view()) {
                 Ok(true) => break,
@@ -177,7 +179,7 @@ impl Bed {
 
     fn verify(&self, expires: bool, what: &dyn Fn() -> String) {
         for index in 0..KEYS {
-            let expected = value(index, u64::from(index >= 4));
+            let expected = value(index, version_of(index));
             let is_there = index != ENDING || !self.ended;
             let found = self.db().get(key(index));
             let found = found.unwrap_or_else(|error| panic!("{}: {error}", what()));
@@ -195,6 +197,12 @@ impl Bed {
         assert_eq!(count, KEYS - u64::from(self.ended), "{}", what());
     }
 
+    /// Every pointer leads to its record, or to one that a newer entry hides.
+    fn check(&self, what: &dyn Fn() -> String) {
+        let report = self.db().check().expect("a healthy disk");
+        assert!(report.is_sound(), "{}: {:?}", what(), report.damage);
+    }
+
     /// Whatever came before: all garbage goes, and nothing else.
     fn settle(&mut self, expires: bool, what: &dyn Fn() -> String) {
         (self.run, self.snapshot) = (None, None);
@@ -202,8 +210,7 @@ impl Bed {
         self.db().collect_garbage().expect("a healthy disk");
         self.verify(expires, what);
         assert_eq!(self.db().stats().garbage_bytes, 0, "{}", what());
-        let report = self.db().check().expect("a healthy disk");
-        assert!(report.is_sound(), "{}: {:?}", what(), report.damage);
+        self.check(what);
         self.reopen();
         self.verify(expires, what);
         assert_eq!(self.db().stats().recovery.quarantined, Vec::<String>::new(), "{}", what());
@@ -223,6 +230,9 @@ fn nothing_comes_back_and_nothing_is_lost(kind: &KeyspaceOptions, expires: bool)
                 installed += u32::from(*op == Op::Install && bed.run.is_some());
                 bed.perform(*op, expires);
                 bed.verify(expires, &what);
+                if *op == Op::Install {
+                    bed.check(&what);
+                }
                 if expires {
                     // The clock jumps to and fro, an hour each way, and never to the end itself.
                     let forwards = (number >> index) % 2 == 0;
