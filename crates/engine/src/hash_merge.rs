@@ -17,7 +17,7 @@ use crate::files::Files;
 use crate::hash_delta::{HashIndex, into_delta, unchanged};
 use crate::hash_due;
 use crate::hash_table::{HashTable, Sweep};
-use crate::index::{Delta, FullMerge, Merge, MergeContext};
+use crate::index::{Delta, Merge, MergeContext};
 use crate::record::ValuePtr;
 use crate::slot::{Expiry, Slot};
 use crate::vlog::{Segments, Values};
@@ -46,25 +46,20 @@ pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn 
     let now_ms = owner.now_ms;
     let merge = |work| Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>);
     let mut sweep = table.sweep.lock();
-    if full.is_none() && is_due(index, context, now_ms) {
-        let has_runs = index.generation().stats().runs > 0;
-        *sweep = if has_runs { Sweep::Folding } else { Sweep::Rewriting };
+    let is_idle = !matches!(*sweep, Sweep::Folding { .. } | Sweep::Rewriting);
+    if full.is_none() && is_idle && is_due(index, context, now_ms) {
+        let (upto, runs) = (index.generation().id(), index.generation().stats().runs);
+        *sweep = if runs > 0 { Sweep::Folding { upto } } else { Sweep::Rewriting };
     }
-    let folds = full.is_some_and(|full| has_old_runs(index, full)) || *sweep == Sweep::Folding;
-    if let Some(job) = table.table.plan(folds) {
+    let folds = full.is_some_and(|full| {
+        let upto = *full.newest_file.get_or_init(|| index.generation().id());
+        has_runs_of(index, upto)
+    });
+    if let Some(job) = table.table.plan(folds).or_else(|| go_on(index, &mut sweep)) {
         return merge(Work::Job(Box::new(job)));
-    }
-    if *sweep == Sweep::Folding {
-        *sweep = Sweep::Unknown;
     }
     if index.generation().is_empty() {
         return None;
-    }
-    if *sweep == Sweep::Rewriting {
-        if let Some(job) = table.table.plan_rewrite() {
-            return merge(Work::Job(Box::new(job)));
-        }
-        *sweep = Sweep::Unknown;
     }
     let full = full?;
     match *sweep {
@@ -83,11 +78,25 @@ pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn 
     }
 }
 
-/// True while runs are there that were there when the full merge began.
-fn has_old_runs(index: &HashIndex, full: &FullMerge) -> bool {
-    let generation = index.generation();
-    let newest = *full.newest_file.get_or_init(|| generation.id());
-    generation.files().iter().any(|(name, _)| name.kind == RUN && name.id <= newest)
+/// True while runs with a number up to this are there: they stood when something began that is
+/// not to go on for ever, however many come meanwhile.
+fn has_runs_of(index: &HashIndex, upto: u64) -> bool {
+    let files = index.generation().files();
+    files.iter().any(|(name, _)| name.kind == RUN && name.id <= upto)
+}
+
+/// The next job of a sweep that was begun. Without one nothing is known of what is there now.
+fn go_on(index: &HashIndex, sweep: &mut Sweep) -> Option<Job> {
+    let table = &index.table.table;
+    let job = match *sweep {
+        Sweep::Folding { upto } => has_runs_of(index, upto).then(|| table.plan(true)).flatten(),
+        Sweep::Rewriting => table.plan_rewrite(),
+        Sweep::Unknown | Sweep::Clean { .. } => return None,
+    };
+    if job.is_none() {
+        *sweep = Sweep::Unknown;
+    }
+    job
 }
 
 /// Looks from time to time whether much has expired. (Damage is not met here but by a merge.)

@@ -112,8 +112,9 @@ pub(crate) enum Sweep {
     /// Nothing.
     #[default]
     Unknown,
-    /// There are many, and all runs are being folded into the partitions.
-    Folding,
+    /// There are many: everything with a number up to this is being folded into partitions, one
+    /// job after the other. (Not what flushes bring meanwhile, or it might never end.)
+    Folding { upto: u64 },
     /// There are some, and all partitions are being rewritten, one job after the other.
     Rewriting,
     /// There are none in this generation until that time, if ever.

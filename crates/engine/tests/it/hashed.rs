@@ -391,3 +391,51 @@ fn row_099_a_killed_process_loses_and_resurrects_nothing_of_a_hash_keyspace() ->
     assert_same(&contents(&hashed(&world.open(&tiny())?))?, &expected, "after all");
     Ok(())
 }
+
+#[test]
+fn row_114_what_expired_leaves_a_hash_index_in_the_background_though_nothing_is_written()
+-> TestResult {
+    for reopen in [false, true] {
+        for compacted in [false, true] {
+            let world = World::new(114);
+            let options = tiny().gc_interval(Duration::from_secs(10));
+            let mut db = world.open(&options)?;
+            for index in 0..300 {
+                let ttl = Duration::from_secs(if index % 3 == 0 { 100 } else { 100_000 });
+                let options = WriteOptions::default().ttl(ttl);
+                hashed(&db).put_with(key(index), value(index, 0, 50), options)?;
+            }
+            db.flush()?;
+            if compacted {
+                db.compact()?; // else some of it is in runs
+            }
+            if reopen {
+                db.close()?;
+                db = world.open(&options)?;
+            }
+            world.sim.spawner.run_until_idle();
+            let entries = |db: &Db| db.stats().keyspaces[1].index_entries;
+            assert_eq!(entries(&db), 300);
+            let merges = db.stats().merges;
+            for _ in 0..9 {
+                world.sim.clock.advance(Duration::from_secs(10));
+                world.sim.spawner.run_until_idle();
+            }
+            assert_eq!((entries(&db), db.stats().merges), (300, merges), "nobody looks too early");
+            for _ in 0..4 {
+                world.sim.clock.advance(Duration::from_secs(10));
+                world.sim.spawner.run_until_idle();
+            }
+            assert_eq!(entries(&db), 200, "reopen {reopen}, compacted {compacted}");
+            assert_eq!(contents(&hashed(&db))?.len(), 200);
+            let merges = db.stats().merges;
+            for _ in 0..20 {
+                world.sim.clock.advance(Duration::from_secs(10));
+                world.sim.spawner.run_until_idle();
+            }
+            assert_eq!(db.stats().merges, merges, "nothing is left to do");
+            assert_sound(&db)?;
+        }
+    }
+    Ok(())
+}
