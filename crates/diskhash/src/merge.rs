@@ -202,7 +202,8 @@ impl Job {
     }
 
     /// Asks the owner about the slots of one hash and writes those that stay. Returns how many
-    /// there were.
+    /// there were. All are compared before any is judged, so that the owner knows by then which it
+    /// could not tell apart.
     fn decide(&mut self, hash: u64, owner: &mut dyn Owner) -> Result<usize> {
         let slot_len = usize::from(self.files.shared.options.slot_len);
         let group = std::mem::take(&mut self.group);
@@ -219,12 +220,13 @@ impl Job {
                     break;
                 }
             }
-            if shadowed {
-                continue;
+            if !shadowed {
+                heads.push(index);
             }
-            heads.push(index);
-            match owner.judge(slot(index), oldest)? {
-                Verdict::Keep => self.write(hash, slot(index))?,
+        }
+        for head in &heads {
+            match owner.judge(slot(*head), oldest)? {
+                Verdict::Keep => self.write(hash, slot(*head))?,
                 Verdict::Replace(other) => self.write(hash, &other)?,
                 Verdict::Drop => {}
             }

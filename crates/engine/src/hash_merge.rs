@@ -5,7 +5,7 @@
 //!    tombstone or expired, and no older slot of its key can exist.
 //! 2. A record that is not there any more was shadowed, and so is every slot that leads to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use diskhash::{Cursor, Job, Owner, RUN, Verdict};
@@ -41,6 +41,7 @@ pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn 
         now_ms: context.now_ms,
         garbage: BTreeMap::new(),
         older: None,
+        doubtful: HashSet::new(),
         failure: None,
     };
     let now_ms = owner.now_ms;
@@ -205,6 +206,8 @@ struct SlotOwner {
     garbage: BTreeMap<u32, u64>,
     /// The key of the older slot that was asked about last: it is compared with many.
     older: Option<(ValuePtr, Option<Vec<u8>>)>,
+    /// Slots of one hash of which one has a damaged record.
+    doubtful: HashSet<ValuePtr>,
     /// What kept it from answering.
     failure: Option<Error>,
 }
@@ -218,8 +221,7 @@ impl SlotOwner {
     fn is_same(&mut self, newer: Slot, older: Slot) -> Result<bool> {
         if self.older.as_ref().is_none_or(|(pointer, _)| *pointer != older.pointer) {
             let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()));
-            // Nobody can tell whose a damaged record was: both slots stay, and reads say so.
-            let Some(key) = unless_damaged(key)? else { return Ok(false) };
+            let Some(key) = unless_damaged(key)? else { return Ok(self.doubt(newer, older)) };
             self.older = Some((older.pointer, key));
         }
         let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
@@ -227,13 +229,23 @@ impl SlotOwner {
             None => true, // its record was dropped: some newer slot shadows it
             Some(key) => {
                 let same = self.values().record(newer.pointer, |record, _| Ok(record.key == key));
-                unless_damaged(same)?.flatten().unwrap_or(false)
+                match unless_damaged(same)? {
+                    Some(same) => same.unwrap_or(false),
+                    None => self.doubt(newer, older),
+                }
             }
         };
         if same {
             self.segments.charge(older.pointer, &mut self.garbage)?;
         }
         Ok(same)
+    }
+
+    /// Nobody can tell whose a damaged record was: both slots stay, whatever they say, and reads say
+    /// so. If the newer one went, what it hides would come back, now or when the damage is repaired.
+    fn doubt(&mut self, newer: Slot, older: Slot) -> bool {
+        self.doubtful.extend([newer.pointer, older.pointer]);
+        false
     }
 
     /// Whether a slot still counts, if nothing older than it does.
@@ -262,6 +274,9 @@ impl SlotOwner {
     fn verdict(&mut self, slot: Slot, oldest: bool) -> Result<Verdict> {
         if self.segments.place(slot.pointer.address())?.is_none() {
             return Ok(Verdict::Drop);
+        }
+        if self.doubtful.contains(&slot.pointer) {
+            return Ok(Verdict::Keep);
         }
         if !oldest || self.life(slot)? != Life::Over {
             let kept = self.dissolver.pointer(slot.pointer, &mut self.garbage)?;

@@ -63,7 +63,8 @@ fn compact_ends_while_others_write_and_flush() -> TestResult {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut version = 1;
-                while !done.load(Ordering::Relaxed) {
+                // At least once, however quick the others are.
+                while version == 1 || !done.load(Ordering::Relaxed) {
                     for index in 0..50 {
                         db.put(key(index), value(index, version, 40))?;
                         db.delete(key(100 + index))?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::{Db, ErrorKind, IndexKind, Keyspace, KeyspaceOptions, Result, WriteOptions};
 use vfs::Random;
-use vfs::sim::{At, CallKind, Fault, ImageKind, Times, What};
+use vfs::sim::{At, CallKind, Damage, Fault, ImageKind, Times, What};
 
 use crate::world::{
     Map, TestResult, World, assert_same, assert_sound, contents, key, kind_of, tiny, value,
@@ -436,6 +436,57 @@ fn row_114_what_expired_leaves_a_hash_index_in_the_background_though_nothing_is_
             assert_eq!(db.stats().merges, merges, "nothing is left to do");
             assert_sound(&db)?;
         }
+    }
+    Ok(())
+}
+
+/// We believed that two slots of which one cannot be read may be taken for those of two keys. The
+/// newer one, a tombstone, was dropped then, and the deleted value was back.
+#[test]
+fn a_damaged_record_brings_back_nothing_that_another_one_hides() -> TestResult {
+    // What is damaged: the delete, or the value that it hides.
+    for damaged in ["older", "newer"] {
+        let world = World::new(7);
+        let options = tiny().promote_min(1.0);
+        let db = world.open(&options)?;
+        let space = hashed(&db);
+        let of = |names: Vec<String>, before: &[String]| {
+            names.into_iter().find(|name| !before.contains(name)).expect("a copied value")
+        };
+        space.put(b"key", value(1, 1, 500))?;
+        db.compact()?;
+        let older = world.names(".val");
+        space.delete(b"key")?;
+        space.put(b"other", b"keeps the file")?;
+        db.flush()?;
+        let newer = of(world.names(".val"), &older);
+        let older = of(older, &[]);
+        drop(space);
+        db.close()?;
+        let file = if damaged == "older" { older } else { newer };
+        let bytes = world.disk.read_file(&file).expect("it was listed");
+        let at = bytes.windows(3).position(|found| found == b"key").expect("its record");
+        let damage = Damage::FlipBit { offset: at as u64, bit: 0 };
+        world.disk.corrupt(&file, &damage);
+        let db = world.open(&options)?;
+        db.compact()?;
+        db.compact()?;
+        assert_eq!(db.stats().failure, None, "the database goes on");
+        assert!(!db.check()?.is_sound(), "the damage is reported");
+        match hashed(&db).get(b"key") {
+            Ok(found) => assert_eq!(found, None, "{damaged}: a deleted value is back"),
+            Err(error) => assert_eq!((damaged, error.kind()), ("newer", ErrorKind::Corrupt)),
+        }
+        db.close()?;
+        // Also when somebody repairs it.
+        world.disk.corrupt(&file, &damage);
+        let db = world.open(&options)?;
+        assert_eq!(hashed(&db).get(b"key")?, None, "{damaged}: a deleted value is back");
+        assert!(hashed(&db).get(b"other")?.is_some());
+        db.compact()?;
+        assert_eq!(hashed(&db).get(b"key")?, None);
+        assert_eq!(db.stats().keyspaces[1].index_entries, 1);
+        assert_sound(&db)?;
     }
     Ok(())
 }
