@@ -149,7 +149,8 @@ fn check_files(stats: &Stats, fs: &Arc<dyn Fs>) -> Result<()> {
     );
     ensure!(count("manifest") == 1, "not one MANIFEST");
     let reserve = count("reserve");
-    ensure!(reserve <= 1, "{reserve} reserve files");
+    // One pays for changes, one for opens.
+    ensure!(reserve <= 2, "{reserve} reserve files");
     count("hash");
     ensure!(counts.is_empty(), "files of unknown kinds: {counts:?}");
     check_hash_tables(stats, fs, &listing)
