@@ -33,7 +33,7 @@ enum Command {
         filter: Vec<String>,
     },
     /// Crashes short sequences of calls at every call of the file system, in every way.
-    Crash(xtask::crash::Arguments),
+    Crash(xtask::crash::command::Arguments),
     /// Checks the rules of STYLE.md: layers, sizes, names, leftovers.
     Tidy,
     /// Runs the store on real files, through a kill, and verifies every byte.
@@ -70,7 +70,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kill(arguments) => kill::run(&arguments),
         Command::Ci => ci::run(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
-        Command::Crash(arguments) => xtask::crash::run(&arguments),
+        Command::Crash(arguments) => xtask::crash::command::run(&arguments),
         Command::Tidy => tidy::run(&root()?),
         Command::Simulate { experiment } => {
             simulate::run(experiment);

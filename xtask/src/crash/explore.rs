@@ -16,6 +16,7 @@ use vfs::sim::SimDisk;
 use super::call::Op;
 use super::images::{Effort, build, fingerprint, image_name, images};
 use super::liar::Lie;
+use super::part::{Finding, Outcome};
 use super::plan::{Cell, Config, Place};
 use super::reach::Reach;
 use super::recovery::{Allowed, Recovered, Recovery, Shown, guard, hush};
@@ -40,6 +41,16 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// As a part reports it.
+    pub fn finding(&self) -> Finding {
+        Finding {
+            what: self.what.clone(),
+            replay: format!("cargo xtask crash --replay \"{}\"", self.cell),
+            kind: self.image().unwrap_or_else(|| "the run itself".to_owned()),
+            regression: String::new(),
+        }
+    }
+
     /// The kind of image that showed it; `None` if the run itself failed.
     pub fn image(&self) -> Option<String> {
         self.cell.nested.or(self.cell.crash).map(|place| image_name(place.image))
@@ -66,6 +77,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// As a part counts it.
+    pub fn count(&self, outcome: &mut Outcome) {
+        outcome.count("runs", self.runs);
+        outcome.count("boundaries", self.boundaries);
+        outcome.count("images", self.images);
+        outcome.count("recoveries", self.recoveries);
+        outcome.count("nested images", self.nested);
+        outcome.count("flushes", self.reach.flushes);
+        outcome.count("merges", self.reach.merges);
+        outcome.count("collections", self.reach.collected);
+    }
+
     /// Sums, in any order.
     pub fn add(&mut self, other: &Tally) {
         self.runs += other.runs;

@@ -6,19 +6,20 @@
 use std::collections::BTreeMap;
 
 use xtask::crash::call::Op;
+use xtask::crash::campaign::{Campaign, Report};
 use xtask::crash::explore::{Explorer, Tally, Violation};
 use xtask::crash::images::Effort;
 use xtask::crash::liar::Lie;
 use xtask::crash::plan::{Acks, Append, Cell, Config, Jobs};
 use xtask::crash::reach::Reach;
-use xtask::crash::{Campaign, Report, replay, workload};
+use xtask::crash::{replay, workload};
 use xtask::kind::Kind;
 
 const SEED: u64 = 1;
 const THREADS: usize = 2;
 
 fn run(campaign: &Campaign) -> Report {
-    campaign.run(THREADS, &|_| ())
+    campaign.explore(THREADS)
 }
 
 fn require_none(report: &Report) {
@@ -153,7 +154,7 @@ fn find(name: &'static str, lie: Lie) -> Option<Violation> {
     campaign.configs = durable_configs();
     campaign.lie = Some((name, lie));
     campaign.violations_max = 1;
-    campaign.run(1, &|_| ()).violations.into_iter().next()
+    campaign.explore(1).violations.into_iter().next()
 }
 
 #[test]
