@@ -80,13 +80,17 @@ pub enum Error {
     },
 }
 
+/// The verb of a sync.
+pub(crate) const SYNC: &str = "sync";
+
 impl Error {
     /// Wraps what the system said, naming the call and the path. A full disk or quota becomes
-    /// [`Error::NoSpace`], a missing file [`Error::NotFound`].
+    /// [`Error::NoSpace`], a missing file [`Error::NotFound`]; but a sync that found no space is
+    /// [`Error::Io`] like every failed sync: pages may be gone, and trying again proves nothing.
     pub fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Error {
         let path = path.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded if op != SYNC => {
                 Error::NoSpace { op, path }
             }
             io::ErrorKind::NotFound => Error::NotFound { path },

@@ -32,7 +32,7 @@ use rustix::io::Errno;
 use self::file::StdFile;
 use self::lock::StdLock;
 use self::system::{ALREADY_EXISTS, NOT_A_DIRECTORY, NOT_A_FILE, refused, retry};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SYNC};
 use crate::fs::{Access, DirEntry, File, Fs, Listing, Lock, Preallocation};
 use crate::name::{Kind, Name};
 
@@ -288,7 +288,7 @@ impl Fs for StdFs {
         }
         system::sync_all(&self.fd).map_err(|errno| {
             self.poisoned.store(true, Ordering::Release);
-            refused("sync", self.path.as_path(), errno)
+            refused(SYNC, self.path.as_path(), errno)
         })
     }
 

@@ -13,6 +13,14 @@ fn what_the_system_said_finds_its_variant_and_keeps_the_path() {
 }
 
 #[test]
+fn a_sync_that_finds_no_space_is_a_failed_sync() {
+    // Believed: a full disk is NoSpace, which changes nothing and may be tried again.
+    // True: a sync that says so has lost pages; an open that tried again built on an empty segment.
+    let error = Error::io(SYNC, "a/b", io::Error::from_raw_os_error(28));
+    assert!(matches!(error, Error::Io { op: "sync", .. }), "{error:?}");
+}
+
+#[test]
 fn every_message_names_its_file() {
     let path = PathBuf::from("dir/file");
     let errors = [

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::content::{fold, hash_bytes};
+use crate::error::SYNC;
 
 /// What a program asked the disk to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -108,7 +109,7 @@ impl CallKind {
             K::Link => "link",
             K::Remove | K::RemoveDir => "remove",
             K::List => "list",
-            K::SyncDir | K::Sync | K::SyncMap => "sync",
+            K::SyncDir | K::Sync | K::SyncMap => SYNC,
             K::Lock => "lock",
             K::FreeSpace | K::Len => "stat",
             K::Read => "read",

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::map::{self, StdAppendMap};
 use super::system::{self, refused, retry};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SYNC};
 use crate::fs::{Access, Advice, AppendMap, File, require_range};
 
 /// Buffers the system takes in one call.
@@ -151,12 +151,12 @@ impl File for StdFile {
 
     fn sync_data(&self) -> Result<()> {
         self.require_sound()?;
-        system::sync_data(&self.fd).map_err(|errno| self.poison("sync", errno))
+        system::sync_data(&self.fd).map_err(|errno| self.poison(SYNC, errno))
     }
 
     fn sync_all(&self) -> Result<()> {
         self.require_sound()?;
-        system::sync_all(&self.fd).map_err(|errno| self.poison("sync", errno))
+        system::sync_all(&self.fd).map_err(|errno| self.poison(SYNC, errno))
     }
 
     fn map(&self, len: u64) -> Result<Bytes> {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 
 use super::system::{self, refused};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SYNC};
 use crate::fs::AppendMap;
 
 /// Maps the first `len` bytes, which the caller has checked to be there. The descriptor may be
@@ -168,7 +168,7 @@ impl AppendMap for StdAppendMap {
         self.require_sound()?;
         system::sync_data(&self.fd).map_err(|errno| {
             self.poisoned.store(true, Ordering::Release);
-            refused("sync", self.path.as_path(), errno)
+            refused(SYNC, self.path.as_path(), errno)
         })
     }
 }
