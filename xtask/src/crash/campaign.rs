@@ -1,5 +1,6 @@
 //! Which sequences of calls are crashed, in pieces.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -9,8 +10,9 @@ use super::call::{Op, random_sequence, sequences};
 use super::explore::{Explorer, Tally, Violation};
 use super::images::Effort;
 use super::liar::Lie;
+use super::minimise::shortest;
 use super::part::{Outcome, Part};
-use super::plan::Config;
+use super::plan::{Cell, Config};
 use crate::kind::Kind;
 
 /// What to explore.
@@ -24,10 +26,10 @@ pub struct Campaign {
     pub alphabet: Vec<Op>,
     /// The calls that random sequences are drawn from.
     pub random_alphabet: Vec<Op>,
-    /// Length of the longest sequences; all shorter ones are explored too.
-    pub len_max: usize,
-    /// Of the sequences of a length, one in so many is explored; all where it says nothing.
-    pub sampled: Option<Sample>,
+    /// Lengths of the sequences; 0 is the prelude alone.
+    pub lens: RangeInclusive<usize>,
+    /// Of the sequences, one in so many is explored.
+    pub every: u64,
     /// Also explores one sequence in which hash tables grow and shrink.
     pub growth: bool,
     /// How many random sequences besides.
@@ -42,15 +44,8 @@ pub struct Campaign {
     pub lie: Option<(&'static str, Lie)>,
     /// Stop after so many violations.
     pub violations_max: usize,
-}
-
-/// Sequences of one length that are explored only in part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sample {
-    /// Their length.
-    pub len: usize,
-    /// One in so many.
-    pub every: u64,
+    /// Leaves calls out of what was found as long as it is found.
+    pub minimise: bool,
 }
 
 /// A piece of a campaign.
@@ -75,24 +70,27 @@ impl Campaign {
             alphabet: Op::combined(),
             random_alphabet: Op::drawn(),
             growth: false,
-            len_max,
-            sampled: None,
+            lens: 0..=len_max,
+            every: 1,
             random: 0,
             random_len: 8,
             effort,
             seed,
             lie: None,
             violations_max: 5,
+            minimise: false,
         }
     }
 
     /// The work in pieces that are explored each by one explorer.
     fn pieces(&self) -> Vec<(Config, Piece)> {
         let mut pieces = Vec::new();
-        if self.len_max > 0 {
+        if *self.lens.end() > 0 {
             pieces.extend(self.alphabet.iter().map(|op| Piece::StartingWith(*op)));
         }
-        pieces.push(Piece::Prelude);
+        if self.lens.contains(&0) {
+            pieces.push(Piece::Prelude);
+        }
         let configs = |piece| self.configs.iter().map(move |config| (*config, piece));
         let mut pieces: Vec<(Config, Piece)> = pieces.into_iter().flat_map(configs).collect();
         if self.growth {
@@ -107,10 +105,9 @@ impl Campaign {
 
     /// Whether a sequence is among those explored.
     fn takes(&self, config: Config, ops: &[Op]) -> bool {
-        let Some(sample) = self.sampled else { return true };
         let parts = ops.iter().map(|op| op.name()).collect::<Vec<_>>().join(",");
         let hash = xxh3_64(format!("{config} {parts}").as_bytes());
-        ops.len() != sample.len || hash.is_multiple_of(sample.every)
+        hash.is_multiple_of(self.every)
     }
 
     fn explore_piece(&self, (config, piece): (Config, Piece)) -> Explorer {
@@ -138,9 +135,26 @@ impl Campaign {
         explorer
     }
 
+    /// The same violation, or one like it, with as few calls as can be.
+    fn shorten(&self, violation: &Violation) -> Violation {
+        let Cell { config, ops, seed, .. } = &violation.cell;
+        let found = |ops: &[Op]| {
+            let mut explorer = Explorer::new(*config, *seed, self.effort.flat());
+            explorer.violations_max = 1;
+            if let Some((name, lie)) = self.lie {
+                explorer = explorer.with_lie(name, lie);
+            }
+            explorer.explore_whole(ops);
+            explorer.violations.pop()
+        };
+        let short = shortest(ops, &|ops| found(ops).is_some());
+        let shorter = short.len() < ops.len();
+        shorter.then(|| found(&short)).flatten().unwrap_or_else(|| violation.clone())
+    }
+
     fn explore_from(&self, first: Op, config: Config, explorer: &mut Explorer) {
-        for len in 0..self.len_max {
-            for rest in sequences(&self.alphabet, len) {
+        for len in self.lens.clone().filter(|len| *len > 0) {
+            for rest in sequences(&self.alphabet, len - 1) {
                 let ops = [&[first], &rest[..]].concat();
                 if !explorer.is_done() && self.takes(config, &ops) {
                     explorer.explore(&ops);
@@ -195,7 +209,12 @@ impl Part for Campaign {
         let explorer = self.explore_piece(self.pieces()[index]);
         let mut outcome = Outcome::default();
         explorer.tally.count(&mut outcome);
-        outcome.findings = explorer.violations.iter().map(Violation::finding).collect();
+        for violation in &explorer.violations {
+            outcome.findings.push(match self.minimise {
+                true => self.shorten(violation).finding(),
+                false => violation.finding(),
+            });
+        }
         outcome
     }
 }

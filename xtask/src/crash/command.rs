@@ -1,15 +1,23 @@
 //! `cargo xtask crash`: which parts are run.
 
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use super::call::Op;
 use super::campaign::Campaign;
-use super::drive::{Drive, Progress, describe};
-use super::images::Effort;
+use super::drive::{Drive, Progress, describe, write_regressions};
+use super::images::{Effort, Nested};
 use super::liar::Lie;
+use super::lives::Lives;
+use super::long::{self, Long};
 use super::part::Part;
-use super::plan::Cell;
 use super::replay;
+use super::suite::{self, Size};
+
+/// Where tests for findings go.
+const FINDINGS: &str = "target/crash-findings";
 
 /// `cargo xtask crash`.
 #[derive(clap::Args, Debug)]
@@ -17,12 +25,39 @@ pub struct Arguments {
     /// Explores all sequences up to this length.
     #[arg(long, value_name = "LEN")]
     exhaustive: Option<usize>,
-    /// Explores so many random sequences.
+    /// Lets so many random databases live through 5 to 20 crashes each.
+    #[arg(long, value_name = "SEEDS")]
+    random: Option<u64>,
+    /// Crashes so many random sequences everywhere.
     #[arg(long, value_name = "COUNT")]
-    random: Option<usize>,
-    /// How long the random sequences are.
+    sequences: Option<usize>,
+    /// How long these are.
     #[arg(long, value_name = "LEN", default_value_t = 8)]
     len: usize,
+    /// Crashes inside the recoveries of sequences up to this length.
+    #[arg(long, value_name = "LEN")]
+    nested: Option<usize>,
+    /// Everything, at the size of CI.
+    #[arg(long)]
+    ci: bool,
+    /// Everything, at full size: hours. Its state is kept.
+    #[arg(long)]
+    long: bool,
+    /// Goes on with the long run where it was stopped.
+    #[arg(long, requires = "long")]
+    resume: bool,
+    /// Where the state of a long run is.
+    #[arg(long, value_name = "FILE", default_value = "target/crash-long.json")]
+    state: PathBuf,
+    /// Prints the state of a long run as a table and does nothing else.
+    #[arg(long)]
+    table: bool,
+    /// Begins nothing behind so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Of the parts, only those with this in their names.
+    #[arg(long, value_name = "TEXT")]
+    part: Option<String>,
     /// How many threads work.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -32,7 +67,7 @@ pub struct Arguments {
     /// Only the eleven calls of the design, one draw of each random image, a sample of nested crashes.
     #[arg(long)]
     quick: bool,
-    /// Runs one cell again, told by the line of a violation.
+    /// Runs what a finding says again.
     #[arg(long, value_name = "LINE")]
     replay: Option<String>,
     /// The disk lies while the workload runs; the harness must find it.
@@ -46,29 +81,81 @@ pub struct Arguments {
 /// If something must not be.
 pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(line) = &arguments.replay {
-        ensure!(replay::replay(&line.parse::<Cell>()?)?, "the cell fails");
+        ensure!(replay::line(line)?, "it fails");
         return Ok(());
     }
-    let drive = Drive { threads: arguments.threads, findings_max: 5, deadline: None };
-    let mut findings = 0;
-    for part in chosen(arguments)? {
-        let progress = drive.run(&*part, Progress::default(), &|_| ());
-        print!("{}", describe(&*part, &progress));
-        findings += progress.outcome.findings.len();
+    if arguments.table {
+        print!("{}", long::table(&arguments.state)?);
+        return Ok(());
     }
+    let mut parts = chosen(arguments)?;
+    if let Some(text) = &arguments.part {
+        parts.retain(|part| part.name().contains(text));
+        ensure!(!parts.is_empty(), "no part has {text:?} in its name");
+    }
+    let minutes = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let deadline = minutes.map(|minutes| Instant::now() + minutes);
+    let drive = Drive { threads: arguments.threads, findings_max: 5, deadline };
+    let findings = if arguments.long {
+        let long = Long { file: arguments.state.clone(), resume: arguments.resume };
+        long.run(&parts, &drive)?
+    } else {
+        run_all(&parts, &drive)
+    };
     ensure!(findings == 0, "{findings} findings");
     Ok(())
 }
 
+/// Runs parts one after the other; returns how many findings there were.
+fn run_all(parts: &[Box<dyn Part>], drive: &Drive) -> usize {
+    let mut findings = 0;
+    for part in parts {
+        let progress = drive.run(&**part, Progress::default(), &|_| ());
+        print!("{}", describe(&**part, &progress));
+        findings += report_regressions(&progress);
+    }
+    findings
+}
+
+/// Says where tests for what was found are; returns how much that was.
+fn report_regressions(progress: &Progress) -> usize {
+    let findings = &progress.outcome.findings;
+    match write_regressions(Path::new(FINDINGS), findings) {
+        Ok(files) => files.iter().for_each(|file| println!("  as a test: {}", file.display())),
+        Err(error) => eprintln!("no tests are written to {FINDINGS}: {error}"),
+    }
+    findings.len()
+}
+
 /// The parts that the arguments ask for.
 fn chosen(arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
+    if arguments.ci || arguments.long {
+        let size = if arguments.long { Size::Long } else { Size::Ci };
+        return Ok(suite::all(size, arguments.seed));
+    }
     let mut parts: Vec<Box<dyn Part>> = Vec::new();
-    let len = match (arguments.exhaustive, arguments.random) {
-        (None, None) => 2,
-        (len, _) => len.unwrap_or(0),
-    };
+    if let Some(len) = arguments.nested {
+        let nested = Nested { prelude: 1, one: 1, more: 1, ..Effort::FULL.nested };
+        let mut campaign = campaign(arguments)?;
+        (campaign.name, campaign.lens) = ("R3 crashes in recovery", 0..=len);
+        (campaign.effort.nested, campaign.alphabet) = (nested, Op::eleven());
+        parts.push(Box::new(campaign));
+    }
+    if let Some(seeds) = arguments.random {
+        parts.push(Box::new(Lives { first: arguments.seed, seeds, minimise: true }));
+    }
+    let sequences = arguments.exhaustive.is_some() || arguments.sequences.is_some();
+    if parts.is_empty() || sequences {
+        parts.push(Box::new(campaign(arguments)?));
+    }
+    Ok(parts)
+}
+
+fn campaign(arguments: &Arguments) -> Result<Campaign> {
+    let len = arguments.exhaustive.unwrap_or(if arguments.sequences.is_some() { 0 } else { 2 });
     let mut campaign = Campaign::new(len, Effort::FULL, arguments.seed);
-    campaign.random = arguments.random.unwrap_or(0);
+    campaign.minimise = true;
+    campaign.random = arguments.sequences.unwrap_or(0);
     campaign.random_len = arguments.len;
     campaign.growth = len > 1;
     if arguments.quick {
@@ -79,6 +166,5 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
         let lie = Lie::parse(name)?;
         campaign.lie = Lie::ALL.into_iter().find(|(_, known)| *known == lie);
     }
-    parts.push(Box::new(campaign));
-    Ok(parts)
+    Ok(campaign)
 }

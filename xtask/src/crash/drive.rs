@@ -1,14 +1,16 @@
 //! Runs the units of parts: on threads, with a progress bar, from where an earlier run stopped.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::part::{Outcome, Part};
+use super::part::{Finding, Outcome, Part};
 
 /// How far a part is.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -147,13 +149,28 @@ pub fn describe(part: &dyn Part, progress: &Progress) -> String {
         counts.join(", ")
     );
     for finding in findings {
-        text +=
-            &format!("FINDING ({}) {}\n  again: {}\n", finding.kind, finding.what, finding.replay);
-        if !finding.regression.is_empty() {
-            text += &format!("  as a test:\n{}\n", finding.regression);
-        }
+        let Finding { kind, what, replay, .. } = finding;
+        text += &format!("FINDING ({kind}) {what}\n  again: {replay}\n");
     }
     text
+}
+
+/// Puts a test for each finding that has one into `folder`; returns the files.
+///
+/// # Errors
+/// Of the folder.
+#[expect(clippy::disallowed_methods, reason = "a report, not a database")]
+pub fn write_regressions(folder: &Path, findings: &[Finding]) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for finding in findings.iter().filter(|finding| !finding.regression.is_empty()) {
+        std::fs::create_dir_all(folder)?;
+        let number = xxh3_64(finding.replay.as_bytes());
+        let file = folder.join(format!("{number:016x}.rs"));
+        let what = finding.what.replace('\n', "\n// ");
+        std::fs::write(&file, format!("// {what}\n{}", finding.regression))?;
+        files.push(file);
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

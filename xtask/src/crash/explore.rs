@@ -16,15 +16,11 @@ use vfs::sim::SimDisk;
 use super::call::Op;
 use super::images::{Effort, build, fingerprint, image_name, images};
 use super::liar::Lie;
-use super::part::{Finding, Outcome};
+use super::part::{Finding, Outcome, regression};
 use super::plan::{Cell, Config, Place};
 use super::reach::Reach;
 use super::recovery::{Allowed, Recovered, Recovery, Shown, guard, hush};
 use super::workload::{self, Recording};
-
-/// Of the images of the prelude, one in so many of those that would be is crashed inside its
-/// recovery.
-const PRELUDE_NESTED: u64 = 16;
 
 /// Of the stores recovered inside recoveries, one in so many of those that would be is settled.
 const NESTED_SETTLED: u64 = 16;
@@ -47,13 +43,13 @@ impl Violation {
             what: self.what.clone(),
             replay: format!("cargo xtask crash --replay \"{}\"", self.cell),
             kind: self.image().unwrap_or_else(|| "the run itself".to_owned()),
-            regression: String::new(),
+            regression: regression(&self.cell.to_string()),
         }
     }
 
     /// The kind of image that showed it; `None` if the run itself failed.
     pub fn image(&self) -> Option<String> {
-        self.cell.nested.or(self.cell.crash).map(|place| image_name(place.image))
+        self.cell.nested.last().copied().or(self.cell.crash).map(|place| image_name(place.image))
     }
 }
 
@@ -192,20 +188,14 @@ impl Explorer {
         let place = cell.crash.expect("set by the caller");
         let image = build(&recording.disk, place, self.seed);
         self.tally.images += 1;
-        // The prelude is only there to have something in every layer.
-        let every = match cell.ops.len() {
-            0 => self.effort.nested_every * PRELUDE_NESTED,
-            1 => self.effort.nested_every,
-            _ => 0,
-        };
-        if every > 0 {
+        let every = self.effort.nested.every(cell.ops.len());
+        let nested = every > 0 && fingerprint(&image).is_multiple_of(every);
+        if nested {
             image.record();
         }
-        let fingerprint = fingerprint(&image);
         let Some(recovered) = self.judge(&image, cell, allowed, 1) else { return };
-        if every > 0 && fingerprint.is_multiple_of(every) {
+        if nested {
             self.crash_recovery(&image, &recovered, cell, allowed);
-            cell.nested = None;
         }
     }
 
@@ -246,7 +236,8 @@ impl Explorer {
         }
     }
 
-    /// Crashes a recovery at each of its calls. What was read after it stays so.
+    /// Crashes a recovery at each of its calls; of some of those, the next recovery too. What was
+    /// read after an open stays so.
     fn crash_recovery(
         &mut self,
         first: &SimDisk,
@@ -256,6 +247,7 @@ impl Explorer {
     ) {
         let settled = allowed.only(&recovered.shown.seen);
         let effort = Effort { draws: 1, subset_choices_max: 2, ..self.effort };
+        let deeper = self.effort.nested.deeper;
         for boundary in 1..=recovered.open_calls {
             let last = boundary == recovered.open_calls;
             for image in images(first.choices(boundary), &effort) {
@@ -263,12 +255,22 @@ impl Explorer {
                     return;
                 }
                 let place = Place { boundary, image };
-                cell.nested = Some(place);
+                cell.nested.push(place);
                 self.tally.images += 1;
                 self.tally.nested += 1;
                 let disk = build(first, place, self.seed);
                 let allowed = if last { &settled } else { allowed };
-                self.judge(&disk, cell, allowed, 2);
+                let depth = 1 + cell.nested.len() as u64;
+                let deeper = depth == 2 && deeper > 0 && fingerprint(&disk).is_multiple_of(deeper);
+                if deeper {
+                    disk.record();
+                }
+                if let Some(recovered) = self.judge(&disk, cell, allowed, depth)
+                    && deeper
+                {
+                    self.crash_recovery(&disk, &recovered, cell, allowed);
+                }
+                cell.nested.pop();
             }
         }
     }

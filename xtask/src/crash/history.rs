@@ -86,6 +86,8 @@ pub struct Bounds {
 /// file system.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// What there was before the first commit.
+    base: State,
     commits: Vec<Commit>,
     /// (calls so far, commits attempted from there on)
     attempts: Vec<(usize, usize)>,
@@ -96,6 +98,17 @@ pub struct History {
 }
 
 impl History {
+    /// A history that begins with a state; with the default keyspace, whatever that says.
+    pub fn on(base: State) -> History {
+        History { base, ..History::default() }
+    }
+
+    /// The newest commit was refused before anything changed.
+    pub fn refused(&mut self) {
+        self.commits.pop().expect("a commit was attempted");
+        self.attempts.pop();
+    }
+
     /// A commit is about to be made, behind `calls` calls.
     pub fn attempt(&mut self, calls: usize, changes: Vec<Change>, unlogged: bool) {
         self.commits.push(Commit { changes, unlogged, generation: u64::MAX });
@@ -153,7 +166,7 @@ impl History {
     /// The state after the first `len` commits, of the unlogged ones only those in generations up
     /// to `flushed`.
     fn state(&self, len: usize, flushed: u64) -> State {
-        let mut state = State::new();
+        let mut state = self.base.clone();
         state.entry(engine::DEFAULT_KEYSPACE.to_owned()).or_default();
         for commit in &self.commits[..len] {
             if !commit.unlogged || commit.generation <= flushed {

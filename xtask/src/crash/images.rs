@@ -9,7 +9,7 @@ use super::plan::Place;
 const DRAWS_MAX: usize = 8;
 /// The image of a process that was killed: nothing is lost, but what was not synced is still
 /// pending when the next process comes.
-const KILLED: usize = 900;
+pub(super) const KILLED: usize = 900;
 /// Images from this number on are subsets of the pending changes.
 const SUBSETS: usize = 1000;
 /// How much is tried at each boundary.
@@ -19,20 +19,59 @@ pub struct Effort {
     pub draws: usize,
     /// Every subset of the pending changes is an image where there are at most so many.
     pub subset_choices_max: usize,
-    /// Of the images of sequences up to length 1, one in so many is also crashed inside its
-    /// recovery, at every call; 0 for none.
-    pub nested_every: u64,
+    /// Which images are also crashed inside their recovery, at every call.
+    pub nested: Nested,
     /// One in so many recovered stores is compacted, closed and opened once more; 0 for none.
     pub settle_every: u64,
 }
 
+/// Of how many images the recoveries are crashed: one in so many, 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Nested {
+    /// Of the prelude's.
+    pub prelude: u64,
+    /// Of sequences of one call.
+    pub one: u64,
+    /// Of longer ones.
+    pub more: u64,
+    /// Of the images that such crashes leave: their recoveries are crashed too.
+    pub deeper: u64,
+}
+
+impl Nested {
+    /// None.
+    pub const NONE: Nested = Nested { prelude: 0, one: 0, more: 0, deeper: 0 };
+
+    /// How many of the images of a sequence of `len` calls.
+    pub(super) fn every(&self, len: usize) -> u64 {
+        match len {
+            0 => self.prelude,
+            1 => self.one,
+            _ => self.more,
+        }
+    }
+}
+
 impl Effort {
     /// What the command does.
-    pub const FULL: Effort =
-        Effort { draws: 2, subset_choices_max: 5, nested_every: 1, settle_every: 8 };
+    pub const FULL: Effort = Effort {
+        draws: 2,
+        subset_choices_max: 6,
+        nested: Nested { prelude: 16, one: 1, more: 0, deeper: 2000 },
+        settle_every: 8,
+    };
     /// What a test has time for.
-    pub const QUICK: Effort =
-        Effort { draws: 1, subset_choices_max: 3, nested_every: 16, settle_every: 32 };
+    pub const QUICK: Effort = Effort {
+        draws: 1,
+        subset_choices_max: 3,
+        nested: Nested { prelude: 256, one: 16, more: 0, deeper: 0 },
+        settle_every: 32,
+    };
+
+    /// The same without crashes inside recoveries.
+    pub fn flat(self) -> Effort {
+        Effort { nested: Nested::NONE, ..self }
+    }
 }
 
 /// The kind and the draw of an image's number; `None` for a killed process.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use engine::{Db, ErrorKind, Keyspace, Range, Snapshot, Stats};
 use vfs::{Fs, Kind, Listing};
 
@@ -105,8 +105,8 @@ fn scan(kind: IndexKind, front: Range, back: Range) -> Result<BTreeMap<Vec<u8>, 
         entry.map(|(key, value)| (key.to_vec(), Arc::<[u8]>::from(&*value)))
     };
     let mut ascending = front.map(read).collect::<engine::Result<Vec<_>>>().context("scan")?;
-    let mut descending = back.rev().map(read).collect::<engine::Result<Vec<_>>>();
-    let descending = descending.as_mut().map_err(|error| anyhow!("reverse scan: {error}"))?;
+    let descending = back.rev().map(read).collect::<engine::Result<Vec<_>>>();
+    let mut descending = descending.context("reverse scan")?;
     if kind.is_ordered() {
         descending.reverse();
     } else {

@@ -66,3 +66,11 @@ impl Outcome {
         self.findings.extend(other.findings);
     }
 }
+
+/// A test that runs a replay line again, for `xtask/tests/it/regressions.rs`.
+pub(super) fn regression(line: &str) -> String {
+    format!(
+        "#[test]\nfn a_crash_that_was_found_once() {{\n    // Believed: ...\n    // True: ...\n    \
+         require({line:?});\n}}\n"
+    )
+}

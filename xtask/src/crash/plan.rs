@@ -212,14 +212,14 @@ pub struct Cell {
     pub lie: Option<String>,
     /// The crash; `None` for a failure of the run itself.
     pub crash: Option<Place>,
-    /// A second crash, inside the recovery from the first.
-    pub nested: Option<Place>,
+    /// More crashes, each inside the recovery from the one before.
+    pub nested: Vec<Place>,
 }
 
 impl Cell {
     /// The run itself, without a crash.
     pub fn run(config: Config, ops: &[Op], seed: u64) -> Cell {
-        Cell { config, ops: ops.to_vec(), seed, lie: None, crash: None, nested: None }
+        Cell { config, ops: ops.to_vec(), seed, lie: None, crash: None, nested: Vec::new() }
     }
 }
 
@@ -233,10 +233,7 @@ impl fmt::Display for Cell {
         if let Some(place) = self.crash {
             write!(f, " crash={place}")?;
         }
-        if let Some(place) = self.nested {
-            write!(f, " nested={place}")?;
-        }
-        Ok(())
+        self.nested.iter().try_for_each(|place| write!(f, " nested={place}"))
     }
 }
 
@@ -257,11 +254,11 @@ impl FromStr for Cell {
                 "seed" => cell.seed = value.parse()?,
                 "lie" => cell.lie = Some(value.to_owned()),
                 "crash" => cell.crash = Some(value.parse()?),
-                "nested" => cell.nested = Some(value.parse()?),
+                "nested" => cell.nested.push(value.parse()?),
                 _ => bail!("{name:?} is no part of a replay line"),
             }
         }
-        ensure!(cell.nested.is_none() || cell.crash.is_some(), "nested needs a crash before it");
+        ensure!(cell.nested.is_empty() || cell.crash.is_some(), "nested needs a crash before it");
         cell.config = config.context("a replay line names its config")?;
         Ok(cell)
     }

@@ -5,9 +5,31 @@ use vfs::sim::SimDisk;
 
 use super::images::{build, image_name};
 use super::liar::Lie;
+use super::lives;
+use super::part::Outcome;
 use super::plan::{Cell, Place};
 use super::recovery::{Allowed, Recovery, guard, hush};
 use super::workload;
+
+/// Runs what a line says again: a cell, or a program of lives. False if it fails.
+///
+/// # Errors
+/// If the line is neither.
+pub fn line(line: &str) -> Result<bool> {
+    if !line.starts_with("lives") {
+        return replay(&line.parse::<Cell>()?);
+    }
+    let mut outcome = Outcome::default();
+    let result = lives::run_watched(&line.parse()?, &mut outcome, &|disk, place, image| {
+        print_trace(disk, place.boundary);
+        print_image(image, place);
+    });
+    println!("{:?}", outcome.counts);
+    if let Err(error) = &result {
+        println!("VIOLATION: {error:#}");
+    }
+    Ok(result.is_ok())
+}
 
 /// Runs one cell again and tells everything about it. False if it fails.
 ///
@@ -32,17 +54,16 @@ pub fn replay(cell: &Cell) -> Result<bool> {
     let mut image = build(&recording.disk, place, cell.seed);
     print_image(&image, place);
     let mut depth = 1;
-    if let Some(nested) = cell.nested {
+    for nested in &cell.nested {
         image.record();
-        let recovery = Recovery { config: cell.config, seed: cell.seed + 1, settle: false };
-        let first = guard(|| recovery.run(&image, &allowed));
-        if let Err(error) = &first {
-            println!("the first recovery fails: {error:#}");
+        let recovery = Recovery { config: cell.config, seed: cell.seed + depth, settle: false };
+        if let Err(error) = guard(|| recovery.run(&image, &allowed)) {
+            println!("recovery {depth} fails: {error:#}");
         }
         print_trace(&image, nested.boundary);
-        image = build(&image, nested, cell.seed);
-        print_image(&image, nested);
-        depth = 2;
+        image = build(&image, *nested, cell.seed);
+        print_image(&image, *nested);
+        depth += 1;
     }
     let recovery = Recovery { config: cell.config, seed: cell.seed + depth, settle: true };
     let trail = image.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use engine::{Batch, DEFAULT_KEYSPACE, Db, Keyspace, Snapshot, WriteOptions};
+use engine::{Batch, DEFAULT_KEYSPACE, Db, Keyspace, Options, Snapshot, WriteOptions};
 use vfs::sim::SimDisk;
 use vfs::{Clock, Env, Fs, Random, SimEnv};
 
@@ -45,6 +45,7 @@ pub(super) struct Held {
 /// A store under a workload.
 pub(super) struct Run {
     pub(super) config: Config,
+    options: Options,
     pub(super) disk: SimDisk,
     /// The boundary before the store is made.
     pub(super) started: usize,
@@ -78,18 +79,34 @@ impl Run {
             Some(lie) => LyingFs::before(honest, lie),
             None => honest,
         };
-        let sim = Env::sim(seed);
-        let mut history = History::default();
+        let (sim, options) = (Env::sim(seed), config.options());
+        let mut run = Run::open(config, options, disk, fs, sim, State::new())?;
+        (run.started, run.seed) = (started, seed);
+        run.random = Random::new(seed ^ 0x0b5e);
+        Ok(run)
+    }
+
+    /// A store in a directory that holds `base`, or that is empty.
+    pub(super) fn open(
+        config: Config,
+        options: Options,
+        disk: SimDisk,
+        fs: Arc<dyn Fs>,
+        sim: SimEnv,
+        base: State,
+    ) -> Result<Run> {
+        let mut history = History::on(base);
         history.tick(0, sim.clock.wall_ms());
-        let db = Db::open_on(fs.clone(), sim.env.clone(), config.options())?;
+        let db = Db::open_on(fs.clone(), sim.env.clone(), options.clone()).context("open")?;
         Ok(Run {
             config,
+            options,
+            started: disk.boundaries() - 1,
             disk,
-            started,
             fs,
             sim,
-            random: Random::new(seed ^ 0x0b5e),
-            seed,
+            random: Random::new(0),
+            seed: 0,
             db: Some(db),
             history,
             generations: 0,
@@ -98,6 +115,23 @@ impl Run {
             copies: Vec::new(),
             reach: Reach::default(),
         })
+    }
+
+    /// What the store holds that was opened; the seed draws what background jobs do.
+    pub(super) fn begin(&mut self, base: State, seed: u64) {
+        self.history = History::on(base);
+        self.history.tick(0, self.sim.clock.wall_ms());
+        self.random = Random::new(seed);
+    }
+
+    /// False behind a close that no open followed.
+    pub(super) fn has_db(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// The process is gone: nothing is closed.
+    pub(super) fn die(self) {
+        self.disk.kill();
     }
 
     pub(super) fn db(&self) -> &Db {
@@ -300,6 +334,11 @@ impl Run {
         })
     }
 
+    /// True if the second keyspace exists.
+    pub(super) fn has_second(&self) -> Result<bool> {
+        Ok(self.db().keyspaces()?.iter().any(|(name, _)| name == SECOND))
+    }
+
     pub(super) fn create_second(&mut self) -> Result<()> {
         let kind = self.config.kind;
         self.commit(vec![Change::Create(SECOND.to_owned())], Promise::Policy, |run| {
@@ -340,7 +379,11 @@ impl Run {
     }
 
     pub(super) fn tick(&mut self) {
-        self.sim.clock.advance(TICK);
+        self.advance(TICK);
+    }
+
+    pub(super) fn advance(&mut self, time: Duration) {
+        self.sim.clock.advance(time);
         self.history.tick(self.calls(), self.sim.clock.wall_ms());
     }
 
@@ -376,7 +419,7 @@ impl Run {
         // A clean close loses nothing, unlogged batches included.
         self.flushed = generation;
         self.durable();
-        let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.config.options());
+        let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.options.clone());
         self.db = Some(opened.context("open after a clean close")?);
         Ok(())
     }
@@ -402,7 +445,8 @@ impl Run {
             copies::judge(&self.read_copies()?, &allowed).context("at the end")?;
         }
         let failure = self.db().stats().failure;
-        ensure!(failure.is_none(), "the store became read-only: {failure:?}");
+        let blameless = self.disk.faults_hit() == 0;
+        ensure!(failure.is_none() || !blameless, "the store became read-only: {failure:?}");
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ const BIG_LEN: usize = 10 * INLINE_MAX;
 /// Longer than a log segment.
 const HUGE_LEN: usize = 6000;
 /// Keys that split the smallest partition of a hash table.
-const MANY: usize = 450;
+pub(super) const MANY: usize = 450;
 /// Of these, so few that their segment is not worth keeping.
 const FEW: usize = 15;
 
@@ -59,6 +59,7 @@ pub fn record(config: Config, ops: &[Op], seed: u64, lie: Option<Lie>) -> Result
     for (index, op) in ops.iter().enumerate() {
         first = run.calls();
         step(&mut run, *op).with_context(|| format!("call {} ({})", index + 1, op.name()))?;
+        work(&mut run);
     }
     let last = run.calls();
     run.verify().context("what the run itself reads")?;
@@ -96,7 +97,8 @@ fn prelude(run: &mut Run) -> Result<()> {
     run.put("b", 70)
 }
 
-fn step(run: &mut Run, op: Op) -> Result<()> {
+/// One call of the alphabet.
+pub(super) fn step(run: &mut Run, op: Op) -> Result<()> {
     match op {
         Op::Put => run.put("a", 40)?,
         Op::BigPut => run.put("a", BIG_LEN)?,
@@ -126,11 +128,15 @@ fn step(run: &mut Run, op: Op) -> Result<()> {
             run.sim.spawner.run_until_idle();
         }
     }
+    Ok(())
+}
+
+/// Background jobs do a few steps, if the configuration says so.
+pub(super) fn work(run: &mut Run) {
     if run.config.jobs == Jobs::Seeded {
         for _ in 0..run.random.below(4) {
             let choice = run.random.next_u64();
             run.sim.spawner.step_one(choice);
         }
     }
-    Ok(())
 }

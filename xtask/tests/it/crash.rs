@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use xtask::crash::call::Op;
 use xtask::crash::campaign::{Campaign, Report};
 use xtask::crash::explore::{Explorer, Tally, Violation};
-use xtask::crash::images::Effort;
+use xtask::crash::images::{Effort, Nested};
 use xtask::crash::liar::Lie;
 use xtask::crash::plan::{Acks, Append, Cell, Config, Jobs};
 use xtask::crash::reach::Reach;
@@ -38,7 +38,8 @@ fn durable_configs() -> Vec<Config> {
 
 #[test]
 fn every_crash_around_any_one_call_leaves_a_state_that_was() {
-    let effort = Effort { nested_every: 48, ..Effort::QUICK };
+    let nested = Nested { prelude: 768, one: 48, ..Nested::NONE };
+    let effort = Effort { nested, ..Effort::QUICK };
     let report = run(&Campaign::new(1, effort, SEED));
     require_none(&report);
     assert_eq!(report.tally.runs, 16 * (1 + 16));
@@ -55,7 +56,7 @@ fn every_crash_around_any_one_call_leaves_a_state_that_was() {
 
 #[test]
 fn every_crash_around_the_second_of_two_calls_leaves_a_state_that_was() {
-    let mut campaign = Campaign::new(2, Effort { nested_every: 0, ..Effort::QUICK }, SEED);
+    let mut campaign = Campaign::new(2, Effort::QUICK.flat(), SEED);
     campaign.alphabet = Op::eleven();
     campaign.configs.retain(|config| config.append == Append::Mapped && !config.acks_are_durable());
     let report = run(&campaign);
@@ -65,7 +66,7 @@ fn every_crash_around_the_second_of_two_calls_leaves_a_state_that_was() {
 
 #[test]
 fn crashes_anywhere_in_long_random_runs_with_checkpoints_leave_a_state_that_was() {
-    let mut campaign = Campaign::new(0, Effort { nested_every: 0, ..Effort::QUICK }, SEED);
+    let mut campaign = Campaign::new(0, Effort::QUICK.flat(), SEED);
     (campaign.random, campaign.random_len) = (16, 7);
     let report = run(&campaign);
     require_none(&report);
@@ -77,7 +78,7 @@ fn crashes_anywhere_in_long_random_runs_with_checkpoints_leave_a_state_that_was(
 fn crashes_while_a_hash_table_splits_and_shrinks_leave_a_state_that_was() {
     let hashed = Config::all().into_iter().find(|config| config.kind == Kind::Hash);
     let config = hashed.expect("half of them are");
-    let effort = Effort { nested_every: 0, subset_choices_max: 0, ..Effort::QUICK };
+    let effort = Effort { subset_choices_max: 0, ..Effort::QUICK.flat() };
     let mut explorer = Explorer::new(config, SEED, effort);
     explorer.explore_whole(&Op::GROWTH);
     assert!(explorer.violations.is_empty(), "{:?}", explorer.violations);
@@ -149,7 +150,7 @@ fn every_lie_of_the_disk_is_found() {
 }
 
 fn find(name: &'static str, lie: Lie) -> Option<Violation> {
-    let mut campaign = Campaign::new(2, Effort { nested_every: 0, ..Effort::QUICK }, SEED);
+    let mut campaign = Campaign::new(2, Effort::QUICK.flat(), SEED);
     campaign.alphabet = vec![Op::BigPut, Op::Flush, Op::Reopen];
     campaign.configs = durable_configs();
     campaign.lie = Some((name, lie));

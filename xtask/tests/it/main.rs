@@ -1,6 +1,7 @@
 //! The commands as a user runs them.
 
 mod crash;
+mod regressions;
 mod program;
 mod db;
 mod demo;

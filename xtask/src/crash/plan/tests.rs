@@ -6,7 +6,7 @@ fn a_replay_line_reads_back_as_it_was_written() {
     assert_eq!(cell.to_string().parse::<Cell>().expect("its own text"), cell);
     cell.lie = Some("no-dir-sync".to_owned());
     cell.crash = Some(Place { boundary: 31, image: 4 });
-    cell.nested = Some(Place { boundary: 2, image: 0 });
+    cell.nested = vec![Place { boundary: 2, image: 0 }, Place { boundary: 7, image: 8 }];
     assert_eq!(cell.to_string().parse::<Cell>().expect("its own text"), cell);
     assert!("config=mapped/mapped/never/lazy/hash nested=1:2".parse::<Cell>().is_err());
     assert!("ops=put".parse::<Cell>().is_err());

@@ -1,0 +1,77 @@
+//! The parts of the bars R1 to R16 that `cargo xtask crash` runs by itself, at the size of CI and of
+//! the long run. R9, R10 and R15 are other commands, R17 and R18 tests.
+
+use super::call::Op;
+use super::campaign::Campaign;
+use super::images::{Effort, Nested};
+use super::lives::Lives;
+use super::part::Part;
+
+/// Seeds begin here, so that a long run sees other ones than CI.
+const LONG_SEED: u64 = 1 << 32;
+
+/// How much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Size {
+    /// All of it within 20 minutes on two cores.
+    Ci,
+    /// Hours.
+    Long,
+}
+
+/// Every part.
+pub fn all(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
+    let mut parts = crashes(size, seed);
+    parts.push(lives(size, seed));
+    parts
+}
+
+/// R1, R3 and R6.
+pub fn crashes(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
+    let eleven = |name, len, every| Campaign {
+        name,
+        alphabet: Op::eleven(),
+        lens: len..=len,
+        every,
+        ..Campaign::new(len, Effort::FULL.flat(), seed)
+    };
+    let nested = |name, lens, nested| Campaign {
+        name,
+        alphabet: Op::eleven(),
+        lens,
+        ..Campaign::new(0, Effort { nested, ..Effort::FULL }, seed)
+    };
+    let parts = match size {
+        Size::Ci => {
+            let two = Campaign::new(2, Effort::FULL.flat(), seed);
+            let one = Nested { prelude: 16, one: 1, more: 0, deeper: 2000 };
+            let more = Nested { prelude: 0, one: 0, more: 100, deeper: 0 };
+            vec![
+                Campaign { name: "R1 R6 crashes, lengths 0-2", growth: true, ..two },
+                eleven("R1 R6 crashes, length 3 sampled", 3, 100),
+                nested("R3 crashes in recovery, lengths 0-1", 0..=1, one),
+                nested("R3 crashes in recovery, length 2 sampled", 2..=2, more),
+            ]
+        }
+        Size::Long => {
+            let two = Campaign::new(2, Effort::FULL.flat(), seed);
+            let two_nested = Nested { prelude: 1, one: 1, more: 1, deeper: 500 };
+            vec![
+                Campaign { name: "R1 R6 crashes, lengths 0-2", growth: true, ..two },
+                eleven("R1 R6 crashes, length 3", 3, 1),
+                eleven("R1 R6 crashes, length 4 sampled", 4, 20),
+                nested("R3 crashes in recovery, lengths 0-2", 0..=2, two_nested),
+            ]
+        }
+    };
+    let boxed = |part| Box::new(Campaign { minimise: true, ..part }) as Box<dyn Part>;
+    parts.into_iter().map(boxed).collect()
+}
+
+/// R2 and R6.
+pub fn lives(size: Size, seed: u64) -> Box<dyn Part> {
+    Box::new(match size {
+        Size::Ci => Lives { first: seed, seeds: 20_000, minimise: true },
+        Size::Long => Lives { first: seed + LONG_SEED, seeds: 200_000, minimise: true },
+    })
+}
