@@ -104,9 +104,10 @@ fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts,
         None => manifest = Some(Manifest::start(fs, env, number, next, &numbers)?),
     }
     let manifest = manifest.expect("it was just started");
+    // Lets go of what the log does not need, before its files go.
+    let view = new_view(manifest.catalog(), indexes, segments, &replay);
     let done: Vec<Name> = replay.superseded();
     report.quarantined.extend(set_aside(fs, &listing, &known, &done, clean)?);
-    let view = new_view(manifest.catalog(), indexes, segments, &replay);
     let commit = new_commit(&replay);
     let log = replay.log;
     files.reserve.open(&**fs, &listing);
