@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vfs::sync::{Mutex, RwLock};
 use vfs::{Error, Fs, Kind, Name, Result, Rng, write_all_at};
 
 use crate::format::Header;

@@ -10,7 +10,8 @@
 //!    together are under a quarter.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+
+use vfs::sync::atomic::Ordering;
 
 use crate::address::{PREFIX_BITS_MAX, Prefix};
 use crate::commit::{Merging, Span};

@@ -6,8 +6,8 @@ mod tests;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use vfs::sync::atomic::{AtomicU64, Ordering};
 use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};

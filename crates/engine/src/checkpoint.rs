@@ -12,8 +12,8 @@
 //! 4. Nothing in the first database is changed, and no lock of it is held during I/O in the target.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
+use vfs::sync::atomic::Ordering;
 use vfs::{Access, Bytes, Fs, Name};
 use wal::{Position, Segment};
 

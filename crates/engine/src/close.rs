@@ -1,6 +1,6 @@
 //! A clean close: afterwards nothing is in doubt, and the next open replays little or nothing.
 
-use std::sync::atomic::Ordering;
+use vfs::sync::atomic::Ordering;
 
 use crate::catalog::Change;
 use crate::error::Result;

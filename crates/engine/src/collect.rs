@@ -10,9 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use parking_lot::MutexGuard;
+use vfs::sync::atomic::Ordering;
+use vfs::sync::{MutexGuard, mistake};
 use vfs::{Name, Next};
 use wal::{Segment, SegmentId};
 
@@ -279,6 +279,9 @@ pub(crate) fn install(state: &State, run: Run) -> Result<()> {
     let prepared = state.prepare(&mut manifest, edit.changes(&opened.output))?;
     opened.keep = true;
     state.commit(&mut manifest, prepared)?;
+    if mistake("victims go before the view is swapped") {
+        edit.victims.iter().for_each(|victim| files.abandon(victim.name()));
+    }
     state.swap_view(|view| edit.apply(view, &mut opened, files));
     drop(manifest);
     for table in edit.unlisted.values() {

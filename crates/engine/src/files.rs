@@ -6,11 +6,11 @@
 //!    and nobody holds it.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
 use sstable::{Builder, BuilderOptions, Expect, FileId, Table};
+use vfs::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use vfs::sync::{Mutex, mistake};
 use vfs::{Env, Fs, Kind, Name};
 use wal::{Segment, SegmentIds};
 
@@ -175,7 +175,9 @@ impl Files {
     /// Removes the retired files that nobody holds. One that cannot be removed is forgotten here
     /// and set aside by the next open.
     pub(crate) fn sweep(&self) {
-        let is_free = |retired: &mut Retired| retired.holders.strong_count() == 0;
+        let is_free = |retired: &mut Retired| {
+            retired.holders.strong_count() == 0 || mistake("a file is removed under its readers")
+        };
         let free: Vec<Retired> = self.retired.lock().extract_if(.., is_free).collect();
         free.into_iter().for_each(|retired| (retired.removal)(self));
     }

@@ -14,10 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use memtable::{Cursor, Kind, Memtable, Order};
 use vfs::Name;
+use vfs::sync::atomic::Ordering;
+use vfs::sync::mistake;
 use wal::{Segment, SegmentId};
 
 use crate::catalog::{Change, SegmentOrigin, SegmentRecord};
@@ -118,7 +119,9 @@ fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()>
     state.log.sync_sealed(last)?;
     // Everything in the generation is in place and synced, whoever has not yet said so.
     let flushed_seq = generation.last_seq().max(view.flushed_seq);
-    state.publish(flushed_seq);
+    if !mistake("a flush does not publish") {
+        state.publish(flushed_seq);
+    }
 
     let plan = plan(state, view, generation, &segments)?;
     let output = build(state, view, generation, &segments, &plan)?;
@@ -299,12 +302,25 @@ fn install(
     // From here on nobody but the MANIFEST knows whether the files count.
     output.keep(state);
     state.commit(&mut manifest, edit)?;
-    state.history.lock().flushed(generation, state.files.options.txn_history_bytes);
+    let hand_over =
+        || state.history.lock().flushed(generation, state.files.options.txn_history_bytes);
+    let late = mistake("a generation leaves the view before the history has it");
+    (!late).then(hand_over);
+    if mistake("a generation leaves the view before its index comes") {
+        state.swap_view(|view| View {
+            sealed: view.sealed.clone(),
+            ..next_view(view, generation, &[], Vec::new(), view.flushed_seq)
+        });
+    }
+    if mistake("the manifest is free before the view is swapped") {
+        drop(manifest);
+    }
     state.swap_view(|view| {
         let mut next = next_view(view, generation, &indexes, added, flushed_seq);
         unlisted.remove_from(&mut next.segments, &state.files);
         next
     });
+    late.then(hand_over);
     state.reaped(&unlisted);
     for (_, installed) in indexes {
         (installed.retire)(&state.files);

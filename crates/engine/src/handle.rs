@@ -2,7 +2,8 @@
 
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use vfs::sync::atomic::{AtomicBool, Ordering};
 
 use crate::close;
 use crate::error::{Error, Result};

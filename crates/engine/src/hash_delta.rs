@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use diskhash::{Built, Generation};
-use parking_lot::Mutex;
+use vfs::sync::Mutex;
 
 use crate::catalog::Change;
 use crate::error::Result;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use diskhash::{At, Leftovers, Table};
-use parking_lot::Mutex;
+use vfs::sync::Mutex;
 use vfs::{DirEntry, Fs, Kind, Name};
 
 use crate::catalog::KeyspaceRecord;

@@ -7,9 +7,9 @@
 //! 3. What is kept is bounded: beyond the bound the oldest transaction has lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use memtable::Memtable;
+use vfs::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::view::Generation;

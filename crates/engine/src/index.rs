@@ -6,10 +6,11 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use sstable::{Cursor, Entry, Found};
+use vfs::sync::OnceLock;
+use vfs::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::catalog::{Change, SegmentRecord};
 use crate::error::Result;

@@ -1,7 +1,8 @@
 //! Merges of indexes: one at a time, each installed with one MANIFEST edit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+
+use vfs::sync::atomic::Ordering;
 
 use crate::dissolve;
 use crate::error::Result;

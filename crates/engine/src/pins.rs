@@ -1,9 +1,9 @@
 //! Who keeps which memory: the pins of snapshots and iterators, and how the oldest are taken away.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::RwLock;
+use vfs::sync::RwLock;
+use vfs::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::view::{Generation, View};

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use memtable::{Memtable, Order};
-use parking_lot::Mutex;
+use vfs::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::Memtables;

@@ -5,9 +5,10 @@
 //! address to the present file; the next collection replaces it, so that tables never chain.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use vfs::sync::OnceLock;
+use vfs::sync::atomic::{AtomicU64, Ordering};
 use vfs::{Access, Bytes, File, Name, Reader};
 use wal::SegmentId;
 

@@ -9,9 +9,8 @@
 //! Their names may return although names of files do not: they hold nothing, are never mapped,
 //! linked or named by the MANIFEST, and losing or inventing them in a crash changes no data.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
+use vfs::sync::Mutex;
+use vfs::sync::atomic::{AtomicBool, Ordering};
 use vfs::{Fs, Kind, Listing, Name};
 
 pub(crate) const RESERVE: Kind = Kind::new("reserve");

@@ -1,7 +1,8 @@
 //! A generation ends and the next begins.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+
+use vfs::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::state::{Commit, State};

@@ -4,11 +4,11 @@
 //! commit, view, then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use memtable::Memtable;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vfs::sync::{Mutex, MutexGuard, OnceLock, RwLock, mistake};
 use vfs::{Job, Lock};
 use wal::{Log, Staged};
 
@@ -191,7 +191,8 @@ impl State {
         loop {
             let view = self.view();
             let seq = self.visible();
-            if Arc::ptr_eq(&view, &self.view.read()) {
+            let is_newest = Arc::ptr_eq(&view, &self.view.read());
+            if is_newest || mistake("a view may be older than its seq") {
                 assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
                 return (view, seq);
             }

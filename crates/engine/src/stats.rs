@@ -1,6 +1,6 @@
 //! What a database looks like from outside, in numbers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use vfs::sync::atomic::{AtomicU64, Ordering};
 
 use crate::options::IndexKind;
 use crate::recover::RecoveryReport;

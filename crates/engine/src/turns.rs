@@ -4,10 +4,10 @@
 //! wins, so losers do not beat each other; one that keeps losing, to calls that are new each time,
 //! makes new calls wait for their turn as well.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
+use vfs::sync::atomic::{AtomicU32, Ordering};
+use vfs::sync::{ReentrantMutex, ReentrantMutexGuard};
 
 use crate::error::{ErrorKind, Result};
 

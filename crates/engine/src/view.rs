@@ -2,10 +2,10 @@
 //! active memtables. What RocksDB calls a superversion.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use memtable::{Memtable, Order};
-use parking_lot::RwLock;
+use vfs::sync::RwLock;
+use vfs::sync::atomic::AtomicBool;
 use wal::{Segment, SegmentId};
 
 use crate::error::Result;

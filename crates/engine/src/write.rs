@@ -9,11 +9,11 @@
 //! 4. Waiting for memory holds no lock that a flush or merge needs.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use memtable::{Entry, Kind, Memtable};
-use parking_lot::MutexGuard;
+use vfs::sync::atomic::Ordering;
+use vfs::sync::{MutexGuard, mistake};
 use wal::Staged;
 
 use crate::batch::{Batch, BatchEntry};
@@ -112,6 +112,9 @@ pub(crate) fn write_if(
         true => state.with_reserve(stage)?,
         false => require_reserve(state).and_then(|()| stage())?,
     };
+    if mistake("a write is visible before it is in place") {
+        state.publish(staged.seq);
+    }
     if let Some(frame) = &staged.frame {
         let durable = options.durable;
         state.log.commit(frame, durable).map_err(|error| state.judge(error.into()))?;

@@ -2,6 +2,7 @@
 
 // Bottom first: a module may use only those above it.
 mod entry;
+mod sync;
 mod arena;
 mod records;
 mod point;
@@ -16,4 +17,6 @@ mod scan;
 pub use cursor::Cursor;
 pub use entry::{Entry, KEY_LEN_MAX, Kind, Order, VALUE_LEN_MAX};
 pub use scan::Scan;
+#[cfg(all(loom, not(shuttle)))]
+pub use sync::weaken;
 pub use table::Memtable;

@@ -1,15 +1,11 @@
 //! The table: who may change it, what readers see, and how much memory it holds.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
-
 use crate::arena::Address;
 use crate::entry::{Entry, Order};
 use crate::ordered::Ordered;
 use crate::point::Point;
 use crate::records::Records;
+use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock};
 
 /// A table's content, open or sealed.
 pub(crate) struct Content {

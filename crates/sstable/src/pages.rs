@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use vfs::sync::RwLock;
+use vfs::sync::atomic::{AtomicU64, Ordering};
 use vfs::{Bytes, Error, File, Result, read_exact_at};
 
 use crate::format::{PAGE_LEN, SPAN_MAX, decode_span, page_offset, verify_page};

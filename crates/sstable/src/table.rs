@@ -1,8 +1,9 @@
 //! One table file, open for reading.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use vfs::sync::OnceLock;
 use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
 
 use crate::entry::{FileId, Found, FoundValue};

@@ -3,6 +3,7 @@
 //! Two file systems stand behind the same traits: [`StdFs`], the real disk, and [`SimFs`], a disk
 //! that forgets what was not synced. Time, randomness and threads come in through [`Env`].
 
+pub mod sync;
 pub mod random;
 pub mod testing;
 pub mod error;

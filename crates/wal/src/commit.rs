@@ -7,9 +7,10 @@
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use vfs::sync::atomic::Ordering;
+use vfs::sync::{MutexGuard, mistake};
 use vfs::{Env, Error, Job, Name, Next, Result};
 
 use crate::format::{self, FRAME_HEADER_LEN, FrameKind, HEADER_LEN, RECORD_LEN_MAX, SEQ_MAX};
@@ -110,7 +111,7 @@ impl Log {
         Ok(Staged { position, address, end, seq: tail.seq_floor(), rotated })
     }
 
-    fn lock_tail(&self) -> Result<parking_lot::MutexGuard<'_, Tail>> {
+    fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>> {
         let tail = self.tail.lock();
         self.poison.check()?;
         if tail.active().sealed_len().is_some() {
@@ -214,6 +215,9 @@ impl Log {
             for chunk in chunks {
                 chunk.segment.write(&chunk.bytes)?;
                 self.tail.lock().reuse(chunk.bytes);
+            }
+            if mistake("what was staged behind a write counts as written") {
+                return Ok(self.tail.lock().end());
             }
             Ok(end)
         })

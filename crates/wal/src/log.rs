@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vfs::sync::{Mutex, RwLock};
 use vfs::{Env, Error, File, Fs, Name, Result};
 
 use crate::chain::{self, Chain, Start};

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use vfs::sync::atomic::{AtomicU32, Ordering};
 use vfs::{Error, Reader, Result};
 
 /// Every frame and every payload starts at a multiple of this many bytes.

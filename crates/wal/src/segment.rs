@@ -5,10 +5,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use vfs::sync::atomic::{AtomicU64, Ordering};
+use vfs::sync::{Mutex, OnceLock, RwLock};
 use vfs::{Access, AppendMap, Bytes, Error, File, Fs, Name, Reader, Result};
 
 use crate::format::{

@@ -11,9 +11,9 @@
 //! 3. After a failure nobody returns `Ok`, not even for a target that was reached before.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex};
+use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vfs::sync::{Condvar, Mutex, mistake};
 use vfs::{Error, Result};
 
 use crate::position::Position;
@@ -81,6 +81,7 @@ impl Drop for Lead<'_> {
             Some(done) => {
                 self.turn.done.fetch_max(done.to_key(), Ordering::AcqRel);
             }
+            None if mistake("a failed sync is forgotten") => {}
             None => self.poison.set(),
         }
         *busy = false;
@@ -114,7 +115,7 @@ impl Turn {
         let mut busy = self.busy.lock();
         loop {
             poison.check()?;
-            if target <= self.done() {
+            if target <= self.done() || (*busy && mistake("a sync under way counts for all")) {
                 return Ok(());
             }
             if !*busy {
