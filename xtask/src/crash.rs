@@ -25,6 +25,7 @@ pub mod campaign;
 pub mod program;
 pub mod lives;
 pub mod replay;
+pub mod schedules;
 pub mod suite;
 pub mod long;
 pub mod command;
