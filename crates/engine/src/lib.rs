@@ -19,6 +19,7 @@ mod batch;
 mod catalog;
 mod manifest;
 mod reserve;
+mod clock;
 mod files;
 mod remap_format;
 mod remap;
