@@ -352,3 +352,6 @@ impl Edit {
         next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,7 @@ impl Db {
         Ok(Db { shared, default })
     }
 
-    fn state(&self) -> &Arc<State> {
+    pub(crate) fn state(&self) -> &Arc<State> {
         &self.shared.state
     }
 
