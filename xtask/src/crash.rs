@@ -24,6 +24,7 @@ pub mod explore;
 pub mod campaign;
 pub mod program;
 pub mod lives;
+pub mod orders;
 pub mod replay;
 pub mod suite;
 pub mod long;

@@ -382,6 +382,3 @@ impl fmt::Debug for Db {
         write!(f, "Db({})", self.state().files.fs.path().display())
     }
 }
-
-#[cfg(test)]
-mod tests;

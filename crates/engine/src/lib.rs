@@ -67,6 +67,8 @@ mod snapshot;
 mod atomic;
 mod txn;
 mod db;
+#[cfg(feature = "stepping")]
+pub mod stepping;
 
 pub use crate::atomic::TimeToLive;
 pub use crate::batch::Batch;
