@@ -25,6 +25,8 @@ pub mod campaign;
 pub mod program;
 pub mod lives;
 pub mod orders;
+pub mod determinism;
+pub mod txns;
 pub mod replay;
 pub mod suite;
 pub mod long;
