@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use memtable::Memtable;
 
-use crate::compact::is_expired;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::options::WriteOptions;
@@ -181,15 +180,15 @@ impl Keyspace {
         let seq = state.visible();
         let (is_there, expiry) =
             read::contains_with_expiry(state, &view, seq, self.id, key.as_ref())?;
-        let left = || match expiry.checked_sub(state.now_ms()) {
-            Some(0) | None => None,
-            Some(left) => Some(TimeToLive::Left(Duration::from_millis(left))),
-        };
-        match is_there {
-            false => Ok(None),
-            true if expiry == 0 => Ok(Some(TimeToLive::Forever)),
-            true => Ok(left()),
+        if !is_there {
+            return Ok(None);
         }
+        if expiry == 0 {
+            return Ok(Some(TimeToLive::Forever));
+        }
+        let left = expiry.saturating_sub(state.now_ms());
+        let is_over = state.is_over(expiry) || left == 0;
+        Ok((!is_over).then(|| TimeToLive::Left(Duration::from_millis(left))))
     }
 
     /// Decides over a key by what it holds, until no other write comes in between.
@@ -231,7 +230,7 @@ impl Keyspace {
             "may have been written and flushed since it was read"
         } else if keyspace.memtables.iter().any(newer) {
             "was written since it was read"
-        } else if is_expired(current.expiry, state.now_ms()) {
+        } else if state.is_over(current.expiry) {
             "expired since it was read"
         } else {
             return Ok(());

@@ -21,6 +21,22 @@ use crate::record::RecordKind;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Keys and values are copied. The type has no lifetime, so a batch, or a database, that kept the
+/// caller's buffer by reference would not compile (row 110):
+///
+/// ```
+/// fn fill(batch: &mut engine::Batch, users: &engine::Keyspace) -> engine::Result<()> {
+///     let mut key = String::new();
+///     for name in ["alice", "bob"] {
+///         key.clear();
+///         key.push_str(name);
+///         batch.put(users, &key, &key);
+///         users.put(&key, &key)?;
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a batch does nothing until `Db::write`"]
 pub struct Batch {

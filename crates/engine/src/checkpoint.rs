@@ -100,7 +100,7 @@ fn capture(state: &State) -> Result<Capture> {
     let needed = ids.filter(|id| manifest.catalog().wal_min <= id.0 && *id <= end.segment);
     let log = needed.map(|id| state.log.segment(id).expect("edits forget, under their lock"));
     let catalog = Catalog {
-        clock_ms: manifest.catalog().clock_ms.max(state.files.seen_ms()),
+        clock_ms: manifest.catalog().clock_ms.max(state.files.clock.told()),
         next_file: manifest.catalog().next_file.max(state.files.next_file()),
         next_segment: state.files.segment_ids.peek().0.saturating_add(1),
         next_keyspace: state.files.next_keyspace(),

@@ -131,6 +131,7 @@ fn look_around(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Re
         }
         // Index files in which much has expired.
         state.wake_merge();
+        state.write_down_clock()?;
     }
     sample(state, collecting, &files, TOLERANCE)
 }
@@ -354,3 +355,6 @@ impl Edit {
         next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,7 @@ impl Db {
         Ok(Db { shared, default })
     }
 
-    fn state(&self) -> &Arc<State> {
+    pub(crate) fn state(&self) -> &Arc<State> {
         &self.shared.state
     }
 
@@ -382,6 +382,3 @@ impl fmt::Debug for Db {
         write!(f, "Db({})", self.state().files.fs.path().display())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -15,6 +15,7 @@ use vfs::{Env, Fs, Kind, Name};
 use wal::{Segment, SegmentIds};
 
 use crate::catalog::{Catalog, SegmentRecord, TableRecord};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
 use crate::reserve::Reserve;
@@ -40,7 +41,7 @@ pub(crate) struct Files {
     pub(crate) segment_ids: SegmentIds,
     next_file: AtomicU64,
     next_keyspace: AtomicU32,
-    clock_ms: AtomicU64,
+    pub(crate) clock: Clock,
     retired: Mutex<Vec<Retired>>,
     pub(crate) reserve: Reserve,
 }
@@ -78,7 +79,7 @@ impl Files {
             segment_ids,
             next_file: AtomicU64::new(next.file),
             next_keyspace: AtomicU32::new(next.keyspace),
-            clock_ms: AtomicU64::new(clock_ms),
+            clock: Clock::starting_at(clock_ms),
             retired: Mutex::new(Vec::new()),
             reserve,
         }
@@ -86,13 +87,7 @@ impl Files {
 
     /// Milliseconds since 1970, never less than anybody was told before, also by earlier opens.
     pub(crate) fn now_ms(&self) -> u64 {
-        let wall_ms = self.env.clock.wall_ms();
-        self.clock_ms.fetch_max(wall_ms, Ordering::Relaxed).max(wall_ms)
-    }
-
-    /// The latest time anybody was told.
-    pub(crate) fn seen_ms(&self) -> u64 {
-        self.clock_ms.load(Ordering::Relaxed)
+        self.clock.tell(self.env.clock.wall_ms())
     }
 
     /// The id the next table will get.

@@ -64,7 +64,8 @@ fn full_index(view: &View, generation: &Generation) -> Option<u32> {
     some.find(|(id, _)| is_full(*id)).map(|(id, _)| *id)
 }
 
-/// Seals the active generation, if it holds anything, and flushes everything sealed by then.
+/// Seals the active generation, if it holds anything, and flushes everything sealed by then. What
+/// readers saw expire is durable afterwards even if there was nothing to flush.
 pub(crate) fn flush_all(state: &State) -> Result<()> {
     {
         let mut commit = state.commit.lock();
@@ -75,7 +76,7 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
         }
     }
     while flush_oldest(state)? {}
-    Ok(())
+    state.write_down_clock()
 }
 
 /// What a flush decided about the generation's log segments.

@@ -19,6 +19,7 @@ mod batch;
 mod catalog;
 mod manifest;
 mod reserve;
+mod clock;
 mod files;
 mod remap_format;
 mod remap;
@@ -66,6 +67,8 @@ mod snapshot;
 mod atomic;
 mod txn;
 mod db;
+#[cfg(feature = "stepping")]
+pub mod stepping;
 
 pub use crate::atomic::TimeToLive;
 pub use crate::batch::Batch;

@@ -9,7 +9,6 @@ use memtable::{Kind, Memtable};
 use sstable::{Cursor, Entry, Merge};
 use vfs::Bytes;
 
-use crate::compact::is_expired;
 use crate::error::{Error, Result};
 use crate::index::BoxCursor;
 use crate::key::Key;
@@ -195,7 +194,7 @@ impl Open {
             {
                 inside.watch.met(entry.key, entry.expiry);
             }
-            let expired = entry.expiry != 0 && is_expired(entry.expiry, self.state.now_ms());
+            let expired = entry.expiry != 0 && self.state.is_over(entry.expiry);
             if entry.value == sstable::Value::Tombstone || expired {
                 if forward {
                     cursor.next()?

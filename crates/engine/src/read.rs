@@ -11,7 +11,6 @@ use memtable::Kind;
 use sstable::FoundValue;
 use vfs::Bytes;
 
-use crate::compact::is_expired;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::KEY_LEN_MAX;
 use crate::record::ValuePtr;
@@ -215,8 +214,7 @@ fn lookup(
 }
 
 fn unless_expired(state: &State, newest: Newest, expiry: u64) -> Newest {
-    let expired = expiry != 0 && is_expired(expiry, state.now_ms());
-    if expired { Newest::Deleted } else { newest }
+    if expiry != 0 && state.is_over(expiry) { Newest::Deleted } else { newest }
 }
 
 /// The keyspace in a view. `NotFound` if it was dropped.

@@ -17,6 +17,9 @@
 //!
 //! kind  := 1 put, 2 delete, +16 with expiry
 //!
+//! A batch may end with the time that readers were told before it: a put of keyspace ffffffff, whose
+//! expiry is that time. No index names it.
+//!
 //! pointer (u64) := segment 32 bits | offset / 8 27 bits | length class 5 bits
 //! length class c: the record takes at most 8 << c bytes; 31: read the header first
 //! ```
@@ -66,6 +69,16 @@ impl Record<'_> {
     pub(crate) fn encoded_len(&self) -> usize {
         encoded_len(self.key.len(), self.value.len(), self.expiry != 0)
     }
+}
+
+/// Is no keyspace's number.
+pub(crate) const CLOCK_KEYSPACE: u32 = u32::MAX;
+
+/// The record that says what time readers were told.
+pub(crate) fn clock(seq: u64, told_ms: u64) -> Record<'static> {
+    assert!(told_ms > 0, "a time that is not to be told");
+    let (keyspace, kind) = (CLOCK_KEYSPACE, RecordKind::Put);
+    Record { keyspace, seq, kind, expiry: told_ms, key: b"t", value: &[] }
 }
 
 /// Bytes a record takes, a multiple of 8.

@@ -197,7 +197,8 @@ fn new_files(
 fn raise_ids(files: &Files, catalog: Catalog) -> Catalog {
     let next_segment = catalog.next_segment.max(files.segment_ids.peek().0.saturating_add(1));
     let next_file = catalog.next_file.max(files.next_file());
-    Catalog { next_file, next_segment, next_keyspace: files.next_keyspace(), ..catalog }
+    let clock_ms = catalog.clock_ms.max(files.clock.told());
+    Catalog { next_file, next_segment, next_keyspace: files.next_keyspace(), clock_ms, ..catalog }
 }
 
 /// `clean`: the last close was, so that what was set aside before may go.
@@ -345,6 +346,11 @@ fn replay_batch(
         }
         if offset >= record::OFFSET_LIMIT {
             return bad("offset of a record", record::OFFSET_LIMIT, offset);
+        }
+        if record.keyspace == record::CLOCK_KEYSPACE {
+            files.clock.tell(record.expiry);
+            files.clock.wrote(record.expiry);
+            continue;
         }
         // Nothing is logged for a keyspace before its creation is durable.
         if record.keyspace >= catalog.next_keyspace {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use memtable::{Kind, Memtable};
 use vfs::Bytes;
 
-use crate::compact::is_expired;
 use crate::error::Result;
 use crate::hash_delta::HashIndex;
 use crate::key::Key;
@@ -165,5 +164,5 @@ fn is_gone(state: &State, watch: &Option<Watch>, key: &[u8], expiry: u64) -> boo
     {
         watch.met(key, expiry);
     }
-    expiry != 0 && is_expired(expiry, state.now_ms())
+    expiry != 0 && state.is_over(expiry)
 }

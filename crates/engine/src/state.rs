@@ -14,6 +14,7 @@ use wal::{Log, Staged};
 
 use crate::catalog::Change;
 use crate::collecting::Collecting;
+use crate::compact::is_expired;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::history::History;
@@ -216,6 +217,15 @@ impl State {
         self.files.now_ms()
     }
 
+    /// True if an entry's time is over, which is then so for good. 0 is never.
+    pub(crate) fn is_over(&self, expiry: u64) -> bool {
+        let is_over = is_expired(expiry, self.now_ms());
+        if is_over {
+            self.files.clock.met(expiry);
+        }
+        is_over
+    }
+
     /// Refuses calls after close.
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) { Err(Error::closed()) } else { Ok(()) }
@@ -293,7 +303,7 @@ impl State {
             segment: self.files.segment_ids.peek().0.saturating_add(1),
             keyspace: self.files.next_keyspace(),
         });
-        changes.push(Change::Clock { wall_ms: self.files.seen_ms() });
+        changes.push(Change::Clock { wall_ms: self.files.clock.told() });
         manifest.prepare(&changes).map_err(|error| match error.kind() {
             ErrorKind::NoSpace => error,
             _ => self.fail_with(error),
@@ -302,7 +312,22 @@ impl State {
 
     /// The second half.
     pub(crate) fn commit(&self, manifest: &mut MutexGuard<'_, Manifest>, edit: Edit) -> Result<()> {
-        manifest.commit(edit).map_err(|error| self.fail_with(error))
+        manifest.commit(edit).map_err(|error| self.fail_with(error))?;
+        self.files.clock.wrote(manifest.catalog().clock_ms);
+        Ok(())
+    }
+
+    /// The time that readers were told, in an edit of its own if no batch took it along.
+    pub(crate) fn write_down_clock(&self) -> Result<()> {
+        if self.files.clock.due().is_none() {
+            return Ok(());
+        }
+        let mut manifest = self.manifest.lock();
+        match self.with_reserve(|| self.commit_changes(&mut manifest, Vec::new())) {
+            // On a full disk what was written stays durable, and what expired may show again.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
+            done => done,
+        }
     }
 
     /// Runs what ends in less being used; on a full disk once more, with what the reserve gives.

@@ -126,7 +126,9 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         let catalog = manifest.catalog();
         let options = &state.files.options;
         let waiting = victims::candidates(catalog, options, Zeal::Full, &|_| false).len();
-        (catalog.segments.values().map(|segment| segment.garbage).sum(), waiting as u64)
+        // A count is a hint and may say more than there is.
+        let garbage = catalog.segments.values().map(|file| file.garbage.min(file.len)).sum();
+        (garbage, waiting as u64)
     };
     let gc_failures = state.unreadable.lock().values().map(ToString::to_string).collect();
     let counters = &state.counters;

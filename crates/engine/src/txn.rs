@@ -75,6 +75,21 @@ use crate::write::{self, Op};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// nor be written into when it is over (row 87), by whatever was read in it: values are owned, there is
+/// no guard that writes when it is dropped.
+///
+/// ```compile_fail,E0382
+/// # fn main() -> engine::Result<()> {
+/// # let db = engine::Db::open("data", engine::Options::default())?;
+/// let mut txn = db.transaction();
+/// let value = txn.get(db.default_keyspace(), b"seat 1")?;
+/// txn.commit()?;
+/// txn.put(db.default_keyspace(), b"seat 1", b"late")?;
+/// drop(value);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a transaction that is not committed changes nothing"]
 pub struct Transaction {
     shared: Arc<Shared>,

@@ -133,9 +133,10 @@ fn require_reserve(state: &State) -> Result<()> {
     Err(Error::new(ErrorKind::NoSpace, message))
 }
 
-/// Returns when everything that is logged is on stable storage.
+/// Returns when everything that is logged is on stable storage, and what readers saw expire.
 pub(crate) fn sync(state: &State) -> Result<()> {
-    state.log.sync().map_err(|error| state.judge(error.into()))
+    state.log.sync().map_err(|error| state.judge(error.into()))?;
+    state.write_down_clock()
 }
 
 /// Lets an optimistic writer that lost see, when it tries again, what it lost to: the winner may
@@ -246,7 +247,11 @@ fn append(
 ) -> Result<Staged> {
     let db_id = state.files.db_id;
     let pointers = &mut commit.pointers;
-    let staged = state.log.stage(seq, len, &mut |address, out| {
+    let clock = &state.files.clock;
+    let told = clock.due().map(|told_ms| (told_ms, record::clock(seq, told_ms)));
+    let told = told.filter(|(_, record)| len + record.encoded_len() <= BATCH_LEN_MAX);
+    let frame_len = len + told.map_or(0, |(_, record)| record.encoded_len());
+    let staged = state.log.stage(seq, frame_len, &mut |address, out| {
         pointers.clear();
         let mut at = 0;
         for op in ops {
@@ -260,8 +265,17 @@ fn append(
             pointers.push(ValuePtr::new(address, len));
             at += len;
         }
+        if let Some((_, record)) = &told {
+            let mut address = address;
+            address.offset += at as u64;
+            record::encode(db_id, address, record, &mut out[at..]);
+            at += record.encoded_len();
+        }
         assert!(at == out.len(), "the records fill the frame");
     })?;
+    if let Some((told_ms, _)) = told {
+        clock.wrote(told_ms);
+    }
     if staged.rotated {
         follow_rotation(state)?;
     }

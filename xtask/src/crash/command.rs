@@ -7,14 +7,17 @@ use anyhow::{Result, ensure};
 
 use super::call::Op;
 use super::campaign::Campaign;
+use super::determinism::Determinism;
 use super::drive::{Drive, Progress, describe, write_regressions};
 use super::images::{Effort, Nested};
 use super::liar::Lie;
 use super::lives::Lives;
 use super::long::{self, Long};
+use super::orders::Orders;
 use super::part::Part;
 use super::replay;
 use super::suite::{self, Size};
+use super::txns::Transactions;
 
 /// Where tests for findings go.
 const FINDINGS: &str = "target/crash-findings";
@@ -70,6 +73,21 @@ pub struct Arguments {
     /// Runs what a finding says again.
     #[arg(long, value_name = "LINE")]
     replay: Option<String>,
+    /// R13: everything that may happen around a garbage collection, in every order.
+    #[arg(long)]
+    orders: bool,
+    /// R16: histories of transactions over flushes, collections, expiry and crashes.
+    #[arg(long)]
+    transactions: bool,
+    /// R12: equal seeds make equal calls.
+    #[arg(long)]
+    determinism: bool,
+    /// With one of these three: so many random orders, operations or seeds.
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// With one of these three: one unit alone, told by a finding.
+    #[arg(long, value_name = "NUMBER")]
+    unit: Option<u64>,
     /// The disk lies while the workload runs; the harness must find it.
     #[arg(long, value_name = "NAME")]
     lie: Option<String>,
@@ -93,6 +111,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         parts.retain(|part| part.name().contains(text));
         ensure!(!parts.is_empty(), "no part has {text:?} in its name");
     }
+    if let Some(unit) = arguments.unit {
+        return run_unit(&parts, unit);
+    }
     let minutes = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let deadline = minutes.map(|minutes| Instant::now() + minutes);
     let drive = Drive { threads: arguments.threads, findings_max: 5, deadline };
@@ -102,6 +123,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     } else {
         run_all(&parts, &drive)
     };
+    ensure!(findings == 0, "{findings} findings");
+    Ok(())
+}
+
+/// Runs one unit of each part and tells everything about it.
+fn run_unit(parts: &[Box<dyn Part>], unit: u64) -> Result<()> {
+    let mut findings = 0;
+    for part in parts {
+        let progress = Progress { outcome: part.run(unit), ..Progress::default() };
+        print!("{}", describe(&**part, &progress));
+        findings += progress.outcome.findings.len();
+    }
     ensure!(findings == 0, "{findings} findings");
     Ok(())
 }
@@ -127,13 +160,36 @@ fn report_regressions(progress: &Progress) -> usize {
     findings.len()
 }
 
+/// Those parts that a finding names by a unit's number.
+fn units_of_their_own(arguments: &Arguments) -> Vec<Box<dyn Part>> {
+    let (seed, count) = (arguments.seed, arguments.count);
+    let mut parts: Vec<Box<dyn Part>> = Vec::new();
+    if arguments.orders {
+        let part = Orders::quick(seed);
+        parts.push(Box::new(Orders { random: count.unwrap_or(part.random), ..part }));
+    }
+    if arguments.transactions {
+        let part = Transactions::quick(seed);
+        let operations = count.unwrap_or(part.operations);
+        parts.push(Box::new(Transactions { operations, ..part }));
+    }
+    if arguments.determinism {
+        let part = Determinism::quick(seed);
+        parts.push(Box::new(Determinism { seeds: count.unwrap_or(part.seeds), ..part }));
+    }
+    parts
+}
+
 /// The parts that the arguments ask for.
 fn chosen(arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
     if arguments.ci || arguments.long {
         let size = if arguments.long { Size::Long } else { Size::Ci };
         return Ok(suite::all(size, arguments.seed));
     }
-    let mut parts: Vec<Box<dyn Part>> = Vec::new();
+    let mut parts = units_of_their_own(arguments);
+    if !parts.is_empty() {
+        return Ok(parts);
+    }
     if let Some(len) = arguments.nested {
         let nested = Nested { prelude: 1, one: 1, more: 1, ..Effort::FULL.nested };
         let mut campaign = campaign(arguments)?;

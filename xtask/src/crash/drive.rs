@@ -159,7 +159,6 @@ pub fn describe(part: &dyn Part, progress: &Progress) -> String {
 ///
 /// # Errors
 /// Of the folder.
-#[expect(clippy::disallowed_methods, reason = "a report, not a database")]
 pub fn write_regressions(folder: &Path, findings: &[Finding]) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for finding in findings.iter().filter(|finding| !finding.regression.is_empty()) {

@@ -79,7 +79,6 @@ impl Long {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a report, not a database")]
 fn read(file: &Path) -> Result<State> {
     if !file.exists() {
         return Ok(State::default());
@@ -89,7 +88,6 @@ fn read(file: &Path) -> Result<State> {
 }
 
 /// Written beside and renamed, so that a stop in the middle costs nothing.
-#[expect(clippy::disallowed_methods, reason = "a report, not a database")]
 fn save(file: &Path, state: &State) -> Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;

@@ -3,9 +3,12 @@
 
 use super::call::Op;
 use super::campaign::Campaign;
+use super::determinism::Determinism;
 use super::images::{Effort, Nested};
 use super::lives::Lives;
+use super::orders::Orders;
 use super::part::Part;
+use super::txns::Transactions;
 
 /// Seeds begin here, so that a long run sees other ones than CI.
 const LONG_SEED: u64 = 1 << 32;
@@ -23,7 +26,24 @@ pub enum Size {
 pub fn all(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
     let mut parts = crashes(size, seed);
     parts.push(lives(size, seed));
+    parts.extend(orders_and_histories(size, seed));
     parts
+}
+
+/// R12, R13 and R16.
+pub fn orders_and_histories(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
+    match size {
+        Size::Ci => vec![
+            Box::new(Determinism::quick(seed)),
+            Box::new(Orders::quick(seed)),
+            Box::new(Transactions::quick(seed)),
+        ],
+        Size::Long => vec![
+            Box::new(Determinism::long(seed + LONG_SEED)),
+            Box::new(Orders::long(seed + LONG_SEED)),
+            Box::new(Transactions::long(seed + LONG_SEED)),
+        ],
+    }
 }
 
 /// R1, R3 and R6.

@@ -241,3 +241,38 @@ fn these_tools_keep_their_own_rules() {
         .collect();
     assert_eq!(findings, [""; 0]);
 }
+
+/// The document with all rows, one of them replaced.
+fn catalogue(number: u32, row: &str) -> String {
+    let line = |at| match at == number {
+        true => format!("{row}\n"),
+        false => format!("| {at} | lost | `it_holds` |\n"),
+    };
+    let rows: String = (1..=118).map(line).collect();
+    format!("# Reliability\n\n| # | failure | test |\n|---|---|---|\n{rows}")
+}
+
+#[test]
+fn a_row_of_the_catalogue_without_a_test_that_exists_is_found() {
+    let engine =
+        [("crates/engine/Cargo.toml", "[package]\n"), ("crates/engine/README.md", "# e\n")];
+    let with =
+        |text: &str| findings_with(&[&engine[..], &[("docs/reliability.md", text)]].concat());
+    for fine in [
+        "| 42 | lost | `it_holds`, and more: `cargo xtask crash` |",
+        "| 42 | lost | Cannot occur: there is no such thing |",
+    ] {
+        assert_eq!(with(&catalogue(42, fine)), [""; 0]);
+    }
+    let at = |line: u32, message: &str| [format!("docs/reliability.md:{line}: {message}")];
+    let gone = "| 42 | lost | `it_holds`, `it_is_gone` |";
+    assert_eq!(with(&catalogue(42, gone)), at(46, "row 42: there is no test `it_is_gone`"));
+    let mute = "| 42 | lost | somewhere |";
+    assert_eq!(with(&catalogue(42, mute)), at(46, "row 42 names no test and does not say why"));
+    assert_eq!(with(&catalogue(42, "")), at(47, "row 43 where row 42 belongs"));
+    let last = "| 118 | lost | `it_holds` |\n";
+    let short = catalogue(1, "| 1 | lost | `it_holds` |").replace(last, "");
+    assert_eq!(with(&short), at(1, "the rows end before 118 of 118"));
+    let missing = "is missing: what is promised, and how it is tested";
+    assert_eq!(findings_with(&engine), at(1, missing));
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use diskhash::{At, Generation, Leftovers, Options, ReadMode, Table};
 use vfs::Env;
-use vfs::sim::{At as When, CallKind, Fault, SimDisk, Times, What};
+use vfs::sim::{At as When, CallKind, Fault, ImageKind, SimDisk, Times, What};
 
 fn slots_of(generation: &Arc<Generation>, hash: u64) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
@@ -101,4 +101,42 @@ fn a_commit_that_cannot_sync_for_want_of_space_does_not_promise_that_the_table_g
         let refused = table.apply([(EIGHT, &b"rose"[..])]).unwrap_err();
         assert!(matches!(refused, vfs::Error::Poisoned { .. }), "{refused}");
     }
+}
+
+/// What we believed: taking a commit back is done when its record is removed. What was true: the
+/// removal is durable only with the directory; if that sync fails, a crash may bring the record back,
+/// and then its files must be there, and nothing else may be acknowledged on this table.
+#[test]
+fn a_commit_whose_taking_back_is_not_durable_keeps_its_files_and_ends_the_table() {
+    let disk = SimDisk::new(1);
+    disk.record();
+    let env = Env::sim(1).env;
+    let open =
+        |disk: &SimDisk, at| Table::open(disk.root(), &env, Options::new(4), at, Leftovers::Keep);
+    let table = open(&disk, At::Latest).unwrap();
+    let kept = table.apply([(SEVEN, &b"kept"[..])]).unwrap();
+    let gone = table.apply([(SEVEN, &b"gone"[..]), (EIGHT, &b"gone"[..])]).unwrap();
+    let files = disk.files().len();
+    let at = When::Kind(CallKind::SyncDir, disk.calls_of(CallKind::SyncDir));
+    disk.fault(Fault { at, what: What::Io, times: Times::Once });
+    table.revert(&kept);
+    assert_eq!(disk.faults_hit(), 1);
+    // Only the record went.
+    assert_eq!(disk.files().len(), files - 1);
+    assert_eq!(slots_of(&table.newest(), SEVEN), [b"kept"], "reads go on");
+    let refused = table.apply([(EIGHT, &b"rose"[..])]).unwrap_err();
+    assert!(matches!(refused, vfs::Error::Poisoned { .. }), "{refused}");
+    for kind in ImageKind::kinds() {
+        let image = disk.crash(*kind, 7);
+        let table = open(&image, At::Generation(kept.id())).unwrap();
+        assert_eq!(slots_of(&table.newest(), SEVEN), [b"kept"], "{kind:?}");
+        let table = open(&disk.crash(*kind, 7), At::Latest).unwrap();
+        let newest = slots_of(&table.newest(), SEVEN);
+        let is_back = table.newest().id() == gone.id();
+        let expected: &[&[u8]] = if is_back { &[b"gone", b"kept"] } else { &[b"kept"] };
+        assert_eq!(newest, expected, "{kind:?}");
+    }
+    // The one that was synced before comes back whole, so this tested something.
+    let table = open(&disk.crash(ImageKind::SyncedOnly, 7), At::Latest).unwrap();
+    assert_eq!(table.newest().id(), gone.id());
 }

@@ -34,6 +34,7 @@ fn bytes_are_as_documented() {
     check_dump(DUMPS, "delete", &encoded(168, &record(8, RecordKind::Delete, 0, b"")));
     let expiring = record(9, RecordKind::Put, 1_750_000_000_000, b"lotus");
     check_dump(DUMPS, "put with expiry", &encoded(200, &expiring));
+    check_dump(DUMPS, "time", &encoded(248, &clock(9, 1_750_000_000_000)));
     let pointer = ValuePtr::new(address(128), put.encoded_len());
     check_dump(DUMPS, "pointer", &pointer.bits().to_le_bytes());
 }

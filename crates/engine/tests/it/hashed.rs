@@ -7,7 +7,7 @@ use vfs::Random;
 use vfs::sim::{At, CallKind, Damage, Fault, ImageKind, Times, What};
 
 use crate::world::{
-    Map, TestResult, World, assert_same, assert_sound, contents, key, kind_of, tiny, value,
+    Map, TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, tiny, value,
 };
 
 /// Hash functions that make keys collide: all alike, the least and the greatest hash, few hashes.
@@ -486,6 +486,33 @@ fn a_damaged_record_brings_back_nothing_that_another_one_hides() -> TestResult {
         db.compact()?;
         assert_eq!(hashed(&db).get(b"key")?, None);
         assert_eq!(db.stats().keyspaces[1].index_entries, 1);
+        assert_sound(&db)?;
+    }
+    Ok(())
+}
+
+/// Only closed and opened, with growth in between: the metadata of each close is what the next open
+/// reads, not that of an earlier one.
+#[test]
+fn row_061_five_clean_closes_with_growth_in_between_keep_every_key() -> TestResult {
+    for options in both(&tiny()) {
+        let world = World::new(61);
+        let mut expected = Map::new();
+        for round in 0..5_u64 {
+            let db = world.open(&options)?;
+            assert_same(&contents(db.default_keyspace())?, &expected, "what was closed");
+            for index in round * 400..round * 400 + 400 * (round + 1) {
+                db.put(key(index), value(index, round, 40))?;
+                expected.insert(key(index), value(index, round, 40));
+            }
+            if round % 2 == 1 {
+                db.compact()?;
+            }
+            db.close()?;
+        }
+        let db = world.open(&options)?;
+        assert_eq!(expected.len(), 3600);
+        assert_same(&contents(db.default_keyspace())?, &expected, "after five closes");
         assert_sound(&db)?;
     }
     Ok(())

@@ -15,7 +15,6 @@ mod expiry;
 mod atomic;
 mod txn;
 mod serial;
-mod append;
 mod histories;
 mod snapshots;
 mod quarantine;

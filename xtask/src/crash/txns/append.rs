@@ -9,7 +9,8 @@
 //! 2020.)
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use engine::{Db, ErrorKind, IndexKind, Keyspace, Result, Transaction, WriteOptions};
 use vfs::Random;
@@ -21,20 +22,8 @@ const EPOCH_APPENDS: u64 = SLOTS * 24;
 /// Bytes of an element.
 const ELEMENT_LEN: usize = 8;
 
-/// Transactions of a worker between two things that it does for the files.
-const MAINTAIN_EVERY: u64 = 2500;
-
-/// Flushes, merges or collects, by turns, while others go on.
-pub(crate) fn maintain(db: &Db, turn: u64) -> Result<()> {
-    match turn % 4 {
-        0 | 1 => db.flush(),
-        2 => db.compact(),
-        _ => db.collect_garbage(),
-    }
-}
-
 /// What is known about a transaction.
-pub(crate) struct Txn {
+pub(super) struct Txn {
     /// When it began and when it had ended, on a clock that ticks at each.
     start: u64,
     end: u64,
@@ -57,35 +46,33 @@ struct Read {
 }
 
 /// The lists as they are in the end.
-pub(crate) type Lists = BTreeMap<u64, Vec<u64>>;
+pub(super) type Lists = BTreeMap<u64, Vec<u64>>;
 
 fn digest(digest: u64, element: u64) -> u64 {
     (digest ^ element).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
 /// What the workers of one history share.
-pub(crate) struct History {
+pub(super) struct History {
     db: Db,
     spaces: Vec<Keyspace>,
     /// Tells the elements of this history from those of others.
     number: u64,
-    pub(crate) ticks: AtomicU64,
+    ticks: AtomicU64,
     appended: AtomicU64,
-    pub(crate) stop: AtomicBool,
     /// Some transactions are long.
     long: bool,
 }
 
 impl History {
     /// `number` and `epoch` grow over the histories of one database.
-    pub(crate) fn new(db: &Db, spaces: &[Keyspace], number: u64, long: bool) -> History {
+    pub(super) fn new(db: &Db, spaces: &[Keyspace], number: u64, long: bool) -> History {
         History {
             db: db.clone(),
             spaces: spaces.to_vec(),
             number,
             ticks: AtomicU64::new(1),
             appended: AtomicU64::new(number * EPOCH_APPENDS / 2),
-            stop: AtomicBool::new(false),
             long,
         }
     }
@@ -95,58 +82,13 @@ impl History {
         &self.spaces[index]
     }
 
-    fn tick(&self) -> u64 {
-        self.ticks.fetch_add(1, Ordering::SeqCst)
+    /// The next tick.
+    pub(super) fn now(&self) -> u64 {
+        self.ticks.load(Ordering::SeqCst)
     }
 
-    /// One worker: so many operations, each transaction's outcome noted.
-    pub(crate) fn work(&self, worker: u64, operations: u64, seed: u64) -> Vec<Txn> {
-        let mut random = Random::new(seed ^ worker.wrapping_mul(0xa076_1d64_78bd_642f));
-        let (mut done, mut element, mut txns) = (0, 0, Vec::new());
-        while done < operations {
-            let count = match self.long && random.index(100) == 0 {
-                true => 60,
-                false => 1 + random.index(5),
-            };
-            done += count as u64;
-            let mut log = Txn {
-                start: self.tick(),
-                end: 0,
-                reads: Vec::new(),
-                appends: Vec::new(),
-                outcome: Outcome::Lost,
-            };
-            let mut txn = self.db.transaction();
-            for _ in 0..count {
-                let epoch = self.appended.load(Ordering::Relaxed) / EPOCH_APPENDS;
-                let list = epoch * SLOTS + random.next_u64() % SLOTS;
-                match random.index(20) {
-                    0 => self.scan(&txn, epoch, &mut log).expect("a healthy disk"),
-                    1..10 => drop(self.read(&txn, list, &mut log).expect("a healthy disk")),
-                    _ => {
-                        element += 1;
-                        let element = self.number << 48 | worker << 32 | element;
-                        self.append(&mut txn, list, element, &mut log).expect("a healthy disk");
-                    }
-                }
-            }
-            if random.index(8) == 0 {
-                std::thread::yield_now();
-            }
-            let durable = random.index(50) == 0;
-            let options = WriteOptions::default();
-            match txn.commit_with(if durable { options.durable() } else { options }) {
-                Ok(()) => log.outcome = Outcome::Committed { durable },
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
-            }
-            log.end = self.tick();
-            txns.push(log);
-            let count = txns.len() as u64;
-            if count.is_multiple_of(MAINTAIN_EVERY) {
-                maintain(&self.db, worker + count / MAINTAIN_EVERY).expect("a healthy disk");
-            }
-        }
-        txns
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
     }
 
     fn read(&self, txn: &Transaction, list: u64, log: &mut Txn) -> Result<Vec<u8>> {
@@ -190,6 +132,103 @@ impl History {
     }
 }
 
+/// One who makes transactions, one after the other, step by step.
+pub(super) struct Worker {
+    number: u64,
+    random: Random,
+    elements: u64,
+    open: Option<Open>,
+    /// Operations in transactions that ended.
+    pub(super) done: u64,
+    txns: Vec<Txn>,
+}
+
+/// A transaction that has not ended.
+struct Open {
+    txn: Transaction,
+    log: Txn,
+    count: u64,
+    left: u64,
+}
+
+impl Worker {
+    pub(super) fn new(number: u64, seed: u64) -> Worker {
+        let random = Random::new(seed ^ number.wrapping_mul(0xa076_1d64_78bd_642f));
+        Worker { number, random, elements: 0, open: None, done: 0, txns: Vec::new() }
+    }
+
+    /// What it did; a transaction that has not ended never will.
+    pub(super) fn into_txns(self) -> Vec<Txn> {
+        self.txns
+    }
+
+    /// Begins a transaction, reads or appends in it, or commits it.
+    pub(super) fn step(&mut self, history: &History) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            self.begin(history);
+            return Ok(());
+        };
+        if open.left == 0 {
+            return self.commit(open, history);
+        }
+        open.left -= 1;
+        self.operate(&mut open, history)?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn begin(&mut self, history: &History) {
+        let count = match history.long && self.random.index(100) == 0 {
+            true => 60,
+            false => 1 + self.random.below(5),
+        };
+        let log = Txn {
+            start: history.tick(),
+            end: 0,
+            reads: Vec::new(),
+            appends: Vec::new(),
+            outcome: Outcome::Lost,
+        };
+        self.open = Some(Open { txn: history.db.transaction(), log, count, left: count });
+    }
+
+    fn operate(&mut self, open: &mut Open, history: &History) -> Result<()> {
+        let epoch = history.appended.load(Ordering::Relaxed) / EPOCH_APPENDS;
+        let list = epoch * SLOTS + self.random.below(SLOTS);
+        let Open { txn, log, .. } = open;
+        match self.random.index(20) {
+            0 => history.scan(txn, epoch, log),
+            1..10 => history.read(txn, list, log).map(drop),
+            _ => {
+                self.elements += 1;
+                let element = history.number << 48 | self.number << 32 | self.elements;
+                history.append(txn, list, element, log)?;
+                // Something that merges and collections drop beside the lists.
+                if self.random.index(8) == 0 {
+                    let (space, ttl) = (history.space(list), Duration::from_millis(20));
+                    txn.put_ttl(space, format!("note{}", list % 64), [7; 90], ttl)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(&mut self, open: Open, history: &History) -> Result<()> {
+        let Open { txn, mut log, count, .. } = open;
+        let durable = self.random.index(50) == 0;
+        let options = WriteOptions::default();
+        match txn.commit_with(if durable { options.durable() } else { options }) {
+            Ok(()) => log.outcome = Outcome::Committed { durable },
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
+        log.end = history.tick();
+        self.done += count;
+        self.txns.push(log);
+        Ok(())
+    }
+}
+
 fn name(list: u64) -> String {
     format!("list{list:012}")
 }
@@ -210,7 +249,7 @@ fn note(list: u64, bytes: &[u8], log: &mut Txn) {
 }
 
 /// Every list in a database.
-pub(crate) fn lists(spaces: &[Keyspace]) -> Result<Lists> {
+pub(super) fn lists(spaces: &[Keyspace]) -> Result<Lists> {
     let mut lists = Lists::new();
     for space in spaces {
         for item in space.iter() {
@@ -225,17 +264,17 @@ pub(crate) fn lists(spaces: &[Keyspace]) -> Result<Lists> {
 }
 
 /// A history that was found in order.
-pub(crate) struct Checked {
+pub(super) struct Checked {
     /// The committed transactions.
     txns: Vec<Txn>,
     /// Who must come before whom.
     edges: Vec<(u32, u32)>,
-    pub(crate) operations: usize,
-    pub(crate) lost: usize,
+    pub(super) operations: usize,
+    pub(super) lost: usize,
 }
 
 /// Checks what the workers noted against the lists in the end. `before`: the lists at the start.
-pub(crate) fn check(workers: Vec<Vec<Txn>>, before: &Lists, lists: &Lists) -> Checked {
+pub(super) fn check(workers: Vec<Vec<Txn>>, before: &Lists, lists: &Lists) -> Checked {
     let lost_elements: Vec<u64> = workers
         .iter()
         .flatten()
@@ -351,7 +390,7 @@ fn assert_acyclic(txns: &[Txn], edges: &[(u32, u32)]) {
 impl Checked {
     /// Checks what a crash left of the history: whole transactions, all that had ended as durable
     /// before it, none that began after it, and with each all that must come before it.
-    pub(crate) fn check_image(&self, image: &Lists, lists: &Lists, from: u64, to: u64) {
+    pub(super) fn check_image(&self, image: &Lists, lists: &Lists, from: u64, to: u64) {
         for (list, elements) in image {
             let whole = lists.get(list).map_or(&[][..], Vec::as_slice);
             assert!(whole.starts_with(elements), "list {list} forked over the crash");
@@ -378,71 +417,5 @@ impl Checked {
     }
 }
 
-#[test]
-fn the_checker_finds_what_it_is_for() {
-    let txn = |start, end, reads: &[(u64, &[u64])], appends: &[(u64, u64)]| Txn {
-        start,
-        end,
-        reads: reads
-            .iter()
-            .map(|(list, read)| Read {
-                list: *list,
-                count: read.len(),
-                digest: read.iter().fold(0, |all, one| digest(all, *one)),
-            })
-            .collect(),
-        appends: appends.to_vec(),
-        outcome: Outcome::Committed { durable: false },
-    };
-    let verdict = |txns: Vec<Txn>, lists: &[(u64, &[u64])]| {
-        let lists = lists.iter().map(|(list, elements)| (*list, elements.to_vec())).collect();
-        let workers = txns.into_iter().map(|txn| vec![txn]).collect();
-        let judge = std::panic::AssertUnwindSafe(|| check(workers, &Lists::new(), &lists));
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| ()));
-        let verdict = std::panic::catch_unwind(judge);
-        std::panic::set_hook(hook);
-        verdict.err().map(|reason| {
-            let text = reason.downcast_ref::<String>().cloned();
-            text.unwrap_or_else(|| (*reason.downcast_ref::<&str>().expect("a text")).to_owned())
-        })
-    };
-    let says = |verdict: Option<String>, what: &str| {
-        let verdict = verdict.expect("an anomaly");
-        assert!(verdict.contains(what), "{verdict}");
-    };
-    // In order, and concurrent.
-    let fine = vec![txn(1, 2, &[(1, &[])], &[(1, 5)]), txn(3, 4, &[(1, &[5])], &[(1, 6)])];
-    assert_eq!(verdict(fine, &[(1, &[5, 6])]), None);
-    let fine = vec![txn(1, 9, &[(1, &[5])], &[]), txn(2, 3, &[(1, &[])], &[(1, 5)])];
-    assert_eq!(verdict(fine, &[(1, &[5])]), None);
-    // A lost update, as it shows in the list.
-    let lost = vec![txn(1, 9, &[(1, &[])], &[(1, 5)]), txn(2, 8, &[(1, &[])], &[(1, 6)])];
-    says(verdict(lost, &[(1, &[6])]), "every committed append");
-    // Two that both read nothing.
-    let lost = vec![txn(1, 9, &[(1, &[])], &[(1, 5)]), txn(2, 8, &[(1, &[])], &[(1, 6)])];
-    says(verdict(lost, &[(1, &[5, 6])]), "a cycle of 2");
-    // Write skew.
-    let skew = vec![
-        txn(1, 9, &[(1, &[]), (2, &[])], &[(1, 5)]),
-        txn(2, 8, &[(1, &[]), (2, &[])], &[(2, 6)]),
-    ];
-    says(verdict(skew, &[(1, &[5]), (2, &[6])]), "a cycle of 2");
-    // A long fork: two readers see two writers in different orders.
-    let fork = vec![
-        txn(1, 9, &[], &[(1, 5)]),
-        txn(1, 9, &[], &[(2, 6)]),
-        txn(1, 9, &[(1, &[5]), (2, &[])], &[]),
-        txn(1, 9, &[(1, &[]), (2, &[6])], &[]),
-    ];
-    says(verdict(fork, &[(1, &[5]), (2, &[6])]), "a cycle of 4");
-    // A stale read: serializable, but not in real time.
-    let stale = vec![txn(1, 2, &[], &[(1, 5)]), txn(3, 4, &[(1, &[])], &[])];
-    says(verdict(stale, &[(1, &[5])]), "a cycle of 2");
-    // An aborted read, a fork, a value out of nowhere.
-    let mut aborted = vec![txn(1, 9, &[], &[(1, 5)]), txn(1, 9, &[(1, &[5])], &[])];
-    aborted[0].outcome = Outcome::Lost;
-    says(verdict(aborted, &[(1, &[5])]), "was aborted");
-    let fork = vec![txn(1, 9, &[], &[(1, 5), (1, 6)]), txn(1, 9, &[(1, &[6])], &[])];
-    says(verdict(fork, &[(1, &[5, 6])]), "forked");
-}
+#[cfg(test)]
+mod tests;
