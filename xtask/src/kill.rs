@@ -6,7 +6,9 @@
 //! ```
 //!
 //! 1. A process that is killed loses nothing acknowledged, whatever the durability policy: the
-//!    state found is the one after the acknowledged operations, or after one more.
+//!    state found is the one after the acknowledged operations, or after one more. Operations that
+//!    skip the log may be lost, but none before an acknowledged flush, and generation by
+//!    generation: those before some moment are there, those behind it are not (`settle.rs`).
 //! 2. Batches and transactions are whole, over both kinds of keyspace; forward, reverse, snapshot
 //!    and gets agree; `check` finds no damage, also after everything was merged and collected.
 //! 3. A checkpoint that the kill interrupted is the state at its call or says that it is
@@ -19,6 +21,7 @@
 mod plan;
 mod stream;
 mod child;
+mod settle;
 mod verify;
 mod life;
 
@@ -32,6 +35,7 @@ use parking_lot::Mutex;
 
 use life::{Life, Summary};
 use plan::{Round, configs};
+use stream::Lost;
 
 /// Rounds that a database lives: kills meet what earlier kills left.
 const LIVES: u64 = 8;
@@ -60,6 +64,9 @@ pub(crate) struct Arguments {
     /// First operation of each of the child's threads.
     #[arg(long, hide = true, value_delimiter = ',')]
     child_next: Vec<u64>,
+    /// Which of the operations before are lost, for each of the child's threads.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    child_lost: Vec<Lost>,
 }
 
 /// Runs the rounds; an error is a violation.
@@ -67,7 +74,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let seed = arguments.seed.unwrap_or_else(|| vfs::Env::system().rng.next_u64());
     if let (Some(index), Some(dir)) = (arguments.child_config, &arguments.dir) {
         let config = *configs().get(index).context("no such config")?;
-        return child::run(dir, config, arguments.child_tuning, seed, &arguments.child_next);
+        let options = config.options(arguments.child_tuning, seed);
+        return child::run(dir, &options, seed, &arguments.child_next, &arguments.child_lost);
     }
     println!("SEED={seed}");
     let mut builder = tempfile::Builder::new();

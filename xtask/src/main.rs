@@ -7,6 +7,7 @@ mod durability;
 mod db;
 mod demo;
 mod kill;
+mod disks;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Kills a writing child again and again and compares what is left with a model.
     Kill(kill::Arguments),
+    /// Fills real disks, locks out second processes, cuts files: what no simulation shows.
+    Disks(disks::Arguments),
     /// Runs an experiment of the design again and prints its tables.
     Simulate {
         #[command(subcommand)]
@@ -68,6 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Db { command } => return Ok(db::run(&command)),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
+        Command::Disks(arguments) => disks::run(&arguments),
         Command::Ci => ci::run(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
         Command::Crash(arguments) => xtask::crash::command::run(&arguments),

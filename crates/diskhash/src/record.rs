@@ -44,6 +44,8 @@ const PARTITION_LEN: usize = 48;
 const CRC_LEN: usize = 4;
 /// No id is above this: there is always room for more.
 pub(crate) const ID_MAX: u64 = u64::MAX >> 1;
+/// No table holds more slots: sums and small multiples of them fit 64 bits.
+const ENTRIES_MAX: u64 = 1 << 56;
 /// The longest record that is read into memory.
 pub(crate) const RECORD_LEN_MAX: u64 = 1 << 30;
 
@@ -175,7 +177,36 @@ pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
     if let Some(start) = start {
         return Err(reader.corrupt("end of the partitions", u64::MAX, start));
     }
+    check_files(&decoded_runs, &decoded, &reader)?;
     Ok(Record { fixed, id, seed, next_id, applied, runs: decoded_runs, partitions: decoded })
+}
+
+/// What every commit leaves true of the files together: no file is named twice, there are not more
+/// entries than can be counted, and no run is left that every partition has taken in.
+fn check_files(
+    runs: &[RunRecord],
+    partitions: &[PartitionRecord],
+    reader: &Reader<'_>,
+) -> Result<()> {
+    let bottoms = partitions.iter().filter_map(|partition| partition.file);
+    let mut ids: Vec<u64> =
+        runs.iter().map(|run| run.file).chain(bottoms.clone()).map(|file| file.id).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(reader.corrupt("file that is named once", 0, twice[0]));
+    }
+    let mut entries = 0_u64;
+    for FileRecord { expect, .. } in runs.iter().map(|run| run.file).chain(bottoms) {
+        entries = entries.saturating_add(expect.entries);
+    }
+    if entries > ENTRIES_MAX {
+        return Err(reader.corrupt("entries of all files", ENTRIES_MAX, entries));
+    }
+    let taken = partitions.iter().map(|partition| partition.taken).min().unwrap_or(0);
+    match runs.iter().find(|run| run.newest <= taken) {
+        Some(run) => Err(reader.corrupt("run that is needed", taken, run.newest)),
+        None => Ok(()),
+    }
 }
 
 fn decode_fixed(reader: &mut Reader<'_>) -> Result<Fixed> {

@@ -2,8 +2,9 @@
 //!
 //! The only serde and bincode in the engine are in this file, so that they can be replaced alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vfs::Name;
 use wal::{Position, SegmentId, SegmentMeta};
@@ -14,8 +15,14 @@ use crate::record::SEQ_MAX;
 
 /// Version of everything the engine writes; another one is refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
-/// An edit may not be longer; a hostile length is refused before anything is allocated.
-const EDIT_LEN_MAX: usize = 256 << 20;
+/// A change may not be longer, and a hostile length in one is refused before anything is allocated.
+/// The longest is that of a remap table with 65,536 targets.
+const CHANGE_LEN_MAX: usize = 512 << 10;
+/// File ids stay below, so that the next one can be counted.
+pub(crate) const FILE_ID_LIMIT: u64 = 1 << 62;
+/// All files of a kind together, and what is known to be dead of them, have less bytes: sums of
+/// lengths need no care.
+const BYTES_LIMIT: u64 = 1 << 62;
 
 /// A table of an ordered index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +174,7 @@ impl Catalog {
                 self.db_id = db_id;
             }
             Change::Ids { file, segment, keyspace } => {
-                self.next_file = self.next_file.max(file);
+                self.raise_next_file(file)?;
                 self.next_segment = self.next_segment.max(segment);
                 self.next_keyspace = self.next_keyspace.max(keyspace);
             }
@@ -219,7 +226,7 @@ impl Catalog {
                 self.keyspaces.remove(&id).ok_or("dropped keyspace")?;
             }
             Change::TableAdded { keyspace, table } => {
-                self.next_file = self.next_file.max(table.file.saturating_add(1));
+                self.raise_next_file(table.file.saturating_add(1))?;
                 self.tables(keyspace)?.push(table);
             }
             Change::TableRemoved { keyspace, file } => {
@@ -265,13 +272,51 @@ impl Catalog {
                 self.segments.get_mut(&segment).ok_or("segment with garbage")?.garbage = bytes;
             }
             Change::RemapSet { segment, remap } => {
-                self.next_file = self.next_file.max(remap.file.saturating_add(1));
+                self.raise_next_file(remap.file.saturating_add(1))?;
                 self.remaps.insert(segment, remap);
             }
             Change::RemapRemoved { segment } => {
                 self.remaps.remove(&segment).ok_or("removed remap table")?;
             }
             other => unreachable!("{other:?} is about no segment"),
+        }
+        Ok(())
+    }
+
+    /// No file with this id or one above was ever made.
+    fn raise_next_file(&mut self, next: u64) -> Result<(), &'static str> {
+        if next > FILE_ID_LIMIT {
+            return Err("file id");
+        }
+        self.next_file = self.next_file.max(next);
+        Ok(())
+    }
+
+    /// What no single change can tell: every name stands for one thing, and lengths can be added.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let (mut names, mut tables, mut remaps) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for keyspace in self.keyspaces.values() {
+            if !names.insert(&keyspace.name) {
+                return Err("two keyspaces with one name");
+            }
+            if !keyspace.tables.iter().all(|table| tables.insert(table.file)) {
+                return Err("table that is named twice");
+            }
+        }
+        if !self.remaps.values().all(|remap| remaps.insert(remap.file)) {
+            return Err("remap table that is named twice");
+        }
+        let all = self.keyspaces.values().flat_map(|keyspace| &keyspace.tables);
+        let tables = all.map(|table| table.len);
+        let remaps = self.remaps.values().map(|remap| remap.len);
+        let segments = self.segments.values().map(|segment| segment.len);
+        let garbage = self.segments.values().map(|segment| segment.garbage);
+        let sum = |sum: u64, len: u64| sum.saturating_add(len);
+        let sums =
+            [tables.fold(0, sum), remaps.fold(0, sum), segments.fold(0, sum), garbage.fold(0, sum)];
+        if sums.iter().any(|sum| *sum >= BYTES_LIMIT) {
+            return Err("bytes of all files");
         }
         Ok(())
     }
@@ -322,11 +367,23 @@ pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
         .expect("changes are plain fields and always encode")
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Change>, &'static str> {
-    let config = bincode::config::standard().with_limit::<EDIT_LEN_MAX>();
-    match bincode::serde::decode_from_slice(bytes, config) {
-        Ok((changes, len)) if len == bytes.len() => Ok(changes),
-        Ok(_) => Err("bytes behind a manifest edit"),
-        Err(_) => Err("manifest edit"),
+/// Gives every change of an edit to `visit`, in order, one at a time: an edit takes no memory beside its
+/// own bytes. The first error ends it.
+pub(crate) fn decode(
+    bytes: &[u8],
+    visit: &mut dyn FnMut(Change) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let (count, mut at) = take::<u64>(bytes)?;
+    for _ in 0..count {
+        let (change, len) = take::<Change>(bytes.get(at..).unwrap_or_default())?;
+        at += len;
+        visit(change)?;
     }
+    if at == bytes.len() { Ok(()) } else { Err("bytes behind a manifest edit") }
+}
+
+/// Decodes what `bytes` begin with; also tells how many of them it takes.
+fn take<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), &'static str> {
+    let config = bincode::config::standard().with_limit::<CHANGE_LEN_MAX>();
+    bincode::serde::decode_from_slice(bytes, config).map_err(|_| "manifest edit")
 }

@@ -68,7 +68,7 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
             let overlap = |table: &Arc<LevelTable>| {
                 let below = overlapping(levels.levels.get(index + 1), std::slice::from_ref(table));
                 let below: u64 = below.iter().map(|table| table.record.len).sum();
-                below * 1000 / table.record.len.max(1)
+                below.saturating_mul(1000) / table.record.len.max(1)
             };
             let table = level.iter().min_by_key(|table| overlap(table))?;
             return Some(plan_level(levels, index, vec![table.clone()]));

@@ -51,6 +51,17 @@ pub(crate) fn numbers(listing: &Listing) -> Vec<u64> {
     numbers
 }
 
+/// The number of the MANIFEST that follows. `Invalid` if an open could not find it.
+pub(crate) fn next_number(fs: &dyn Fs, numbers: &[u64]) -> Result<u64> {
+    let next = numbers.last().map_or(1, |newest| newest + 1);
+    if next >= NUMBER_LIMIT {
+        let path = fs.path().display();
+        let message = format!("{path} has a MANIFEST whose number leaves none for the next one");
+        return Err(Error::invalid(message));
+    }
+    Ok(next)
+}
+
 /// Reads the newest whole MANIFEST. `None` for a directory without one, or with one whose
 /// creation never finished.
 pub(crate) fn load(fs: &Arc<dyn Fs>, listing: &Listing) -> Result<Option<Loaded>> {
@@ -93,17 +104,24 @@ fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
     let end = wal::replay_segment(fs, name, &mut |record| {
         let bad = |what| vfs::Error::corrupt(what, &path, record.address.offset, 0, 0);
         let state = found.get_or_insert_default();
-        for change in catalog::decode(record.payload).map_err(bad)? {
+        let mut newer = None;
+        let applied = catalog::decode(record.payload, &mut |change| {
             if let Change::Database { format, .. } = change
                 && format != FORMAT_VERSION
             {
-                let what = format!("format version {format}, this build knows {FORMAT_VERSION}");
-                return Err(vfs::Error::invalid(what, &path));
+                newer = Some(format);
             }
-            state.apply(change).map_err(bad)?;
+            state.apply(change)
+        });
+        if let Some(format) = newer {
+            let what = format!("format version {format}, this build knows {FORMAT_VERSION}");
+            return Err(vfs::Error::invalid(what, &path));
         }
-        Ok(())
+        applied.map_err(bad)
     })?;
+    if let Some(Err(what)) = found.as_ref().map(Catalog::check) {
+        return Err(Error::corrupt(what, &path, 0, 0, 0));
+    }
     let torn = matches!(end, wal::End::Torn { .. });
     Ok(found.map(|catalog| Loaded { catalog, number, torn }))
 }
@@ -183,7 +201,8 @@ impl Manifest {
     /// Goes on in a fresh file, so that the MANIFEST's length is bounded by the state's.
     fn switch(&mut self) -> Result<()> {
         let catalog = self.catalog.clone();
-        *self = Manifest::start(&self.fs, &self.env, self.number + 1, catalog, &[self.number])?;
+        let next = next_number(&*self.fs, &[self.number])?;
+        *self = Manifest::start(&self.fs, &self.env, next, catalog, &[self.number])?;
         Ok(())
     }
 }

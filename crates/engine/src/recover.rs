@@ -16,7 +16,7 @@ use memtable::{Entry, Kind, Memtable};
 use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
 use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
-use crate::catalog::{Catalog, Change, KeyspaceRecord};
+use crate::catalog::{Catalog, Change, FILE_ID_LIMIT, KeyspaceRecord};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{self, Files, NextIds, REMAP, TABLE};
 use crate::hash_delta::HashIndex;
@@ -34,8 +34,6 @@ use crate::vlog::Segments;
 
 /// Scratch files of the preallocation probe; a crash may leave one.
 const PROBE: FileKind = FileKind::new("probe");
-/// Table ids stay below.
-const FILE_ID_LIMIT: u64 = 1 << 62;
 /// Segment and keyspace ids stay below.
 const SEGMENT_ID_LIMIT: u64 = u32::MAX as u64 - 1;
 
@@ -73,7 +71,7 @@ fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts,
     let loaded = manifest::load(fs, &listing)?;
     loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(fs, loaded))?;
     let numbers = manifest::numbers(&listing);
-    let number = numbers.last().map_or(1, |newest| newest + 1);
+    let number = manifest::next_number(&**fs, &numbers)?;
     let (catalog, fresh, torn) = match loaded {
         Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
         None => (new_catalog(env.rng.next_u64(), options.default_kind), true, false),
@@ -292,6 +290,7 @@ fn replay(
             replay_batch(files, catalog, &memtables, &record, &path)
         });
     let (log, recovered) = opened.map_err(Error::named_file)?;
+    require_other_ids(files, catalog, &recovered)?;
     report.batches = batches;
     report.cut = recovered.cut.map(|(at, bytes)| {
         let name = Name::new(wal::SEGMENT, u64::from(at.segment.0));
@@ -302,6 +301,17 @@ fn replay(
     let wal_min = if empty { log.active() } else { oldest };
     let last_seq = recovered.max_seq_seen.max(catalog.flushed_seq);
     Ok(Replay { log, recovered, memtables, last_seq, wal_min })
+}
+
+/// A segment's id is one address space: in the log, or behind it.
+fn require_other_ids(files: &Files, catalog: &Catalog, recovered: &Recovered) -> Result<()> {
+    for SegmentId(id) in recovered.segments.iter().map(|meta| meta.id) {
+        if catalog.segments.contains_key(&id) || catalog.remaps.contains_key(&id) {
+            let path = files.fs.path().join(Name::new(wal::SEGMENT, id.into()).to_string());
+            return Err(Error::corrupt("value segment that is in the log", &path, 0, 0, id.into()));
+        }
+    }
+    Ok(())
 }
 
 fn log_options(files: &Files) -> wal::Options {

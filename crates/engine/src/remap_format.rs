@@ -51,6 +51,8 @@ pub(crate) const ENTRIES_PER_PAGE: usize = (PAGE_LEN - PAGE_HEADER_LEN) / ENTRY_
 pub(crate) const NUMBERS_PER_PAGE: usize = (PAGE_LEN - PAGE_HEADER_LEN) / NUMBER_LEN;
 /// Files that the records of one address space can be spread over: an index of 16 bits.
 pub(crate) const TARGETS_MAX: usize = 1 << 16;
+/// No address space is longer: an offset is a number of units in 32 bits.
+const ADDRESS_LEN_MAX: u64 = (u32::MAX as u64) * UNIT;
 /// Records are aligned to it.
 pub(crate) const UNIT: u64 = 8;
 const _: () = assert!(ENTRIES_PER_PAGE == 408 && NUMBERS_PER_PAGE == 1022, "the format is frozen");
@@ -212,6 +214,10 @@ pub(crate) fn decode_footer(
     let pages = entry_pages.saturating_add(numbers.div_ceil(NUMBERS_PER_PAGE as u64));
     if pages.saturating_add(1) != number {
         return Err(reader.corrupt("pages of a remap table", number, pages));
+    }
+    let address_len = footer.address_len;
+    if address_len > ADDRESS_LEN_MAX || !address_len.is_multiple_of(UNIT) {
+        return Err(reader.corrupt("address space of a remap table", ADDRESS_LEN_MAX, address_len));
     }
     Ok((footer, crc))
 }

@@ -76,6 +76,8 @@ const PROPS_AT: usize = 16;
 pub(crate) const NODE_HEADER_LEN: usize = 32;
 pub(crate) const HEAD_LEN: usize = 8;
 pub(crate) const CHILD_LEN: usize = 4;
+/// What an entry of a leaf takes at least: a head, a slot, tag and suffix length.
+const ENTRY_LEN_MIN: u64 = 8 + 2 + 3;
 /// Nodes of this many pages and more have u32 slots.
 pub(crate) const WIDE_SPAN: usize = 16;
 /// No node is longer: the longest value, and keys and separators of an inner node.
@@ -388,6 +390,11 @@ fn check_props(props: &RawProps, number: u32, reader: &Reader<'_>) -> Result<()>
         || props.filter_blocks > 0 && !(1..=7).contains(&props.filter_probes)
     {
         return wrong("filter probes", 7, props.filter_probes.into());
+    }
+    // Sums over many tables must not overflow because of a number that nobody counted.
+    let entries_max = u64::from(props.tree_end) * PAGE_BYTES / ENTRY_LEN_MIN;
+    if props.count > entries_max {
+        return wrong("count", entries_max, props.count);
     }
     if props.tombstones > props.count || props.expiring > props.count {
         return wrong("count", props.count, props.tombstones.max(props.expiring));

@@ -80,6 +80,11 @@ const _: () = assert!(
     "the format is frozen"
 );
 
+/// No log is opened so often: the number of the next open can always be told.
+const EPOCH_MAX: u64 = u64::MAX >> 1;
+/// No frame ends behind it, because positions count units of eight bytes in 32 bits.
+const FRAME_END_MAX: u64 = (u32::MAX as u64) * ALIGN;
+
 /// Seeds the header's checksum: it cannot use the salt that it protects.
 const HEADER_SALT: u64 = 0x6e65_6c75_6d62_6f31;
 /// Tells a payload's checksum from its frame's, so that neither can pass for the other.
@@ -291,7 +296,11 @@ fn decode_checked_header(reader: &mut Reader<'_>) -> Result<SegmentHeader> {
         found => return Err(at_role.corrupt("segment role", 1, u64::from(found))),
     };
     let salt = reader.u64("segment salt")?;
+    let at_epoch = reader.clone();
     let epoch = reader.u64("epoch")?;
+    if epoch > EPOCH_MAX {
+        return Err(at_epoch.corrupt("epoch", EPOCH_MAX, epoch));
+    }
     let at_previous = reader.clone();
     let previous_id = SegmentId(reader.u32("previous segment")?);
     let at_flags = reader.clone();
@@ -303,7 +312,8 @@ fn decode_checked_header(reader: &mut Reader<'_>) -> Result<SegmentHeader> {
     let synced = Position::read("synced position", reader)?;
     let seq_floor = reader.u64("seq floor")?;
     let none = previous_id.0 == 0;
-    let lens_fit = if none { len == 0 } else { HEADER_LEN <= len && len % ALIGN == 0 };
+    let is_end = HEADER_LEN <= len && len <= FRAME_END_MAX && len % ALIGN == 0;
+    let lens_fit = if none { len == 0 } else { is_end };
     let seqs_fit = last_seq <= seq_floor && seq_floor <= SEQ_MAX;
     if id <= previous_id || !lens_fit || !seqs_fit || (none && last_seq != 0) {
         return Err(at_previous.corrupt("previous segment", 0, u64::from(previous_id.0)));
@@ -374,6 +384,10 @@ pub(crate) fn decode_frame(header: &SegmentHeader, reader: &mut Reader<'_>) -> R
     if len > RECORD_LEN_MAX || (kind == FrameKind::Seal && len != 0) {
         let max = if kind == FrameKind::Seal { 0 } else { RECORD_LEN_MAX };
         return Err(start.corrupt("frame length", u64::from(max), u64::from(len)));
+    }
+    let end = offset.saturating_add(frame_len(u64::from(len)));
+    if end > FRAME_END_MAX {
+        return Err(start.corrupt("end of a frame", FRAME_END_MAX, end));
     }
     let synced_offset = u64::from(synced) * ALIGN;
     if synced > SYNCED_PREVIOUS && !(HEADER_LEN <= synced_offset && synced_offset <= offset) {

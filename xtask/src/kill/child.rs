@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use engine::{Db, Keyspace, Options, Range, Snapshot, Transaction, WriteOptions};
+use engine::{Db, ErrorKind, Keyspace, Options, Range, Snapshot, Transaction, WriteOptions};
 use xtask::kind::Kind;
 
-use super::plan::Config;
-use super::stream::{Change, Model, Op, SPACES, key_prefix};
+use super::plan::patient;
+use super::stream::{Change, Lost, Model, Op, SPACES, Wish, key_prefix};
 
 /// Bytes of a report.
 pub(super) const REPORT_LEN: usize = 9;
@@ -24,19 +24,21 @@ const SNAPSHOTS_MAX: usize = 3;
 const TTL: Duration = Duration::from_secs(1_000_000);
 
 /// Runs until killed. `next` holds, for each thread, the number of its first operation.
+/// `lost`, which of the operations before it are not there.
 pub(super) fn run(
     dir: &Path,
-    config: Config,
-    tuning: u64,
+    options: &Options,
     seed: u64,
     next: &[u64],
+    lost: &[Lost],
 ) -> anyhow::Result<()> {
-    let options = config.options(tuning);
+    anyhow::ensure!(next.len() == lost.len(), "each thread has its losses");
     let db = Db::open(dir, options.clone())?;
     let alone = next.len() == 1;
-    let workers = (0u8..).zip(next).map(|(thread, next)| {
+    let workers = (0u8..).zip(next.iter().zip(lost)).map(|(thread, (next, lost))| {
         let place = Place { dir: dir.to_owned(), options: options.clone(), alone };
-        Worker::new(db.clone(), seed, thread, *next, place)
+        let model = Model::after(seed, thread, *next, lost);
+        Worker::new(db.clone(), seed, thread, *next, model, place)
     });
     let workers = workers.collect::<anyhow::Result<Vec<_>>>()?;
     drop(db);
@@ -84,9 +86,15 @@ pub(super) fn checkpoint_dir(data: &Path, thread: u8) -> PathBuf {
 }
 
 impl Worker {
-    fn new(db: Db, seed: u64, thread: u8, index: u64, place: Place) -> anyhow::Result<Worker> {
+    fn new(
+        db: Db,
+        seed: u64,
+        thread: u8,
+        index: u64,
+        model: Model,
+        place: Place,
+    ) -> anyhow::Result<Worker> {
         let spaces = open_spaces(&db)?;
-        let model = Model::after(seed, thread, index);
         Ok(Worker { db, spaces, seed, thread, index, model, held: VecDeque::new(), place })
     }
 
@@ -105,9 +113,9 @@ impl Worker {
 
     fn perform(&mut self, op: &Op) -> anyhow::Result<()> {
         match op {
-            Op::Single { change, durable } => {
+            Op::Single { change, wish } => {
                 let space = &self.spaces[change.space];
-                let options = write_options(*durable);
+                let options = write_options(*wish);
                 match &change.value {
                     None => space.delete_with(&change.key, options)?,
                     Some(value) => {
@@ -116,7 +124,7 @@ impl Worker {
                     }
                 }
             }
-            Op::Batch { changes, durable } => {
+            Op::Batch { changes, wish } => {
                 let mut batch = self.db.batch();
                 for change in changes {
                     let space = &self.spaces[change.space];
@@ -128,10 +136,10 @@ impl Worker {
                         Some(value) => batch.put(space, &change.key, value),
                     }
                 }
-                self.db.write(batch, write_options(*durable))?;
+                self.db.write(batch, write_options(*wish))?;
             }
             Op::Swap { change } => self.swap(change)?,
-            Op::Transact { changes, durable } => self.transact(changes, *durable)?,
+            Op::Transact { changes, wish } => self.transact(changes, *wish)?,
             Op::Flush => self.db.flush()?,
             Op::Compact => self.db.compact()?,
             Op::Collect => self.db.collect_garbage()?,
@@ -153,14 +161,18 @@ impl Worker {
                 Some(prefix) => snapshot.prefix(space, prefix),
                 None => snapshot.iter(space),
             });
-            compare(&read?, &model).context("a snapshot read later state")?;
+            if let Some(read) = unless_expired(read)? {
+                compare(&read, &model).context("a snapshot read later state")?;
+            }
         }
         self.held.push_back((self.db.snapshot(), self.model.clone()));
         Ok(())
     }
 
     fn scan(&self) -> anyhow::Result<()> {
-        compare(&read_newest(&self.spaces, self.thread)?, &self.model)?;
+        if let Some(read) = unless_expired(read_newest(&self.spaces, self.thread))? {
+            compare(&read, &self.model)?;
+        }
         for (space, expected) in self.spaces.iter().zip(&self.model.spaces) {
             for (key, value) in expected {
                 let found = space.get(key)?;
@@ -189,9 +201,9 @@ impl Worker {
     }
 
     /// Conflicts may be, though none is true: the keys are this thread's own.
-    fn transact(&self, changes: &[Change], durable: bool) -> anyhow::Result<()> {
+    fn transact(&self, changes: &[Change], wish: Wish) -> anyhow::Result<()> {
         let mut wrong = None;
-        self.db.transact_with(write_options(durable), |transaction| {
+        self.db.transact_with(write_options(wish), |transaction| {
             wrong = self.try_transact(transaction, changes)?;
             Ok(())
         })?;
@@ -240,7 +252,8 @@ impl Worker {
     fn checkpoint(&self) -> anyhow::Result<()> {
         let dir = checkpoint_dir(&self.place.dir, self.thread);
         self.db.checkpoint(&dir)?;
-        let copy = Db::open(&dir, self.place.options.clone().create_if_missing(false))?;
+        let options = patient(self.place.options.clone()).create_if_missing(false);
+        let copy = Db::open(&dir, options)?;
         let spaces = open_spaces(&copy)?;
         compare(&read_newest(&spaces, self.thread)?, &self.model)?;
         let report = copy.check()?;
@@ -265,6 +278,18 @@ impl Worker {
         self.db = Db::open(dir, options.clone()).context("open again")?;
         self.spaces = open_spaces(&self.db)?;
         Ok(())
+    }
+}
+
+/// What was read, unless what it was read from held more memory than the options allow.
+fn unless_expired(read: anyhow::Result<Model>) -> anyhow::Result<Option<Model>> {
+    let expired = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<engine::Error>();
+        error.is_some_and(|error| error.kind() == ErrorKind::SnapshotExpired)
+    };
+    match read {
+        Err(error) if expired(&error) => Ok(None),
+        read => read.map(Some),
     }
 }
 
@@ -297,8 +322,12 @@ fn read(
     Ok(model)
 }
 
-fn write_options(durable: bool) -> WriteOptions {
-    if durable { WriteOptions::default().durable() } else { WriteOptions::default() }
+fn write_options(wish: Wish) -> WriteOptions {
+    match wish {
+        Wish::Policy => WriteOptions::default(),
+        Wish::Durable => WriteOptions::default().durable(),
+        Wish::Unlogged => WriteOptions::default().disable_wal(),
+    }
 }
 
 /// Unbuffered: `Stdout` would hold a report back until a newline.

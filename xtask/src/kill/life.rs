@@ -12,9 +12,9 @@ use vfs::Random;
 use walkdir::WalkDir;
 
 use super::child::{self, REPORT_LEN};
-use super::plan::{Config, Moment, Round, configs};
-use super::stream::{Model, Op};
-use super::verify::{self, Progress};
+use super::plan::{Config, Moment, Round, configs, patient};
+use super::settle::{self, Progress};
+use super::verify;
 
 /// A child that reports nothing for so long hangs.
 const HANG: Duration = Duration::from_secs(60);
@@ -25,6 +25,10 @@ pub(super) struct Summary {
     pub(super) acknowledged: u64,
     /// Kills before the first report of a child: in the middle of its open, mostly.
     early: u64,
+    /// Operations that skipped the log.
+    unlogged: u64,
+    /// Kills that lost some of those, as they may.
+    losing: u64,
     /// Kills whose interrupted operation was found done.
     in_doubt_done: u64,
     /// Kills after which the database held values that garbage collection had moved.
@@ -35,6 +39,8 @@ impl Summary {
     pub(super) fn add(&mut self, other: &Summary) {
         self.acknowledged += other.acknowledged;
         self.early += other.early;
+        self.unlogged += other.unlogged;
+        self.losing += other.losing;
         self.in_doubt_done += other.in_doubt_done;
         self.remapped += other.remapped;
     }
@@ -42,11 +48,12 @@ impl Summary {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Summary { acknowledged, early, in_doubt_done, remapped } = self;
+        let Summary { acknowledged, early, unlogged, losing, in_doubt_done, remapped } = self;
         write!(
             f,
-            "{acknowledged} operations acknowledged, {early} kills before a child's first, \
-             {in_doubt_done} interrupted operations found done, {remapped} kills left moved values"
+            "{acknowledged} operations acknowledged ({unlogged} in no log, of which {losing} kills \
+             took some), {early} kills before a child's first, {in_doubt_done} interrupted \
+             operations found done, {remapped} kills left moved values"
         )
     }
 }
@@ -65,12 +72,7 @@ impl Life {
         let dir = parent.join(format!("{index}"));
         std::fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
         let count = if alone { 1 } else { 3 };
-        let threads = (0..count).map(|thread| Progress {
-            seed,
-            thread,
-            acknowledged: 0,
-            model: Model::default(),
-        });
+        let threads = (0..count).map(|thread| Progress::after(seed, thread, 0));
         Ok(Life { seed, dir, threads: threads.collect() })
     }
 
@@ -90,18 +92,16 @@ impl Life {
         let reports = self.run_child(round)?;
         summary.acknowledged += reports.len() as u64;
         summary.early += u64::from(reports.is_empty());
-        for (thread, index) in reports {
-            let progress = self.threads.get_mut(usize::from(thread));
-            let progress = progress.with_context(|| format!("a report of thread {thread}"))?;
-            let expected = progress.acknowledged;
-            anyhow::ensure!(index == expected, "report {index} of {thread}, expected {expected}");
-            progress.model.apply(&Op::draw(self.seed, thread, index));
-            progress.acknowledged += 1;
-        }
-        let before: u64 = self.threads.iter().map(|progress| progress.acknowledged).sum();
+        self.threads.iter_mut().for_each(Progress::begin);
+        settle::acknowledge(&mut self.threads, &reports)?;
+        let count = |of: fn(&Progress) -> u64| self.threads.iter().map(of).sum::<u64>();
+        summary.unlogged += count(Progress::unlogged);
+        let losses = |progress: &Progress| progress.lost.0.len() as u64;
+        let (before, lost_before) = (count(|progress| progress.acknowledged), count(losses));
         self.verify(round, summary)?;
-        let after: u64 = self.threads.iter().map(|progress| progress.acknowledged).sum();
-        summary.in_doubt_done += after - before;
+        let count = |of: fn(&Progress) -> u64| self.threads.iter().map(of).sum::<u64>();
+        summary.in_doubt_done += count(|progress| progress.acknowledged) - before;
+        summary.losing += u64::from(count(losses) > lost_before);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Life {
         }
         let config: Config = configs()[round.config];
         // Other limits than the child's: what is on disk must not depend on them.
-        let options = config.options(round.tuning.rotate_left(32));
+        let options = patient(config.options(round.tuning.rotate_left(32), self.seed));
         for progress in &self.threads {
             let dir = child::checkpoint_dir(&data, progress.thread);
             verify::checkpoint(&dir, options.clone(), progress)?;
@@ -151,6 +151,8 @@ impl Life {
     fn run_child(&self, round: Round) -> anyhow::Result<Vec<(u8, u64)>> {
         let next: Vec<String> =
             self.threads.iter().map(|progress| progress.acknowledged.to_string()).collect();
+        let lost: Vec<String> =
+            self.threads.iter().map(|progress| progress.lost.to_string()).collect();
         let program = std::env::current_exe().context("find this program")?;
         let mut child = Command::new(program)
             .arg("kill")
@@ -160,6 +162,7 @@ impl Life {
             .args(["--child-config", &round.config.to_string()])
             .args(["--child-tuning", &round.tuning.to_string()])
             .args(["--child-next", &next.join(",")])
+            .args(["--child-lost", &lost.join(",")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine::{AppendMode, Durability, Options, ReadMode};
 use vfs::Random;
+use xtask::kind::Kind;
 
 /// A way to run the database.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Config {
     pub(super) read: ReadMode,
 }
 
-/// Every policy with both append modes and both read modes; `Always` does not go with `Mapped`.
+/// Every policy with every append mode and both read modes; `Always` does not go with `Mapped`.
 pub(super) fn configs() -> Vec<Config> {
     let policies = [
         Durability::Never,
@@ -23,7 +24,7 @@ pub(super) fn configs() -> Vec<Config> {
     ];
     let mut configs = Vec::new();
     for durability in policies {
-        for append in [AppendMode::Mapped, AppendMode::Positional] {
+        for append in [AppendMode::Mapped, AppendMode::Positional, AppendMode::Auto] {
             if durability == Durability::Always && append == AppendMode::Mapped {
                 continue;
             }
@@ -36,36 +37,74 @@ pub(super) fn configs() -> Vec<Config> {
 }
 
 impl Config {
-    /// Limits so small that flushes, merges and collections run all the time; drawn, so that a database meets
-    /// others at its next open.
-    pub(super) fn options(self, tuning: u64) -> Options {
+    /// Limits so small that flushes, merges and collections run all the time, or so large that
+    /// everything waits in the log; drawn, so that a database meets others at its next open.
+    /// `seed` is the database's own, for what it keeps for ever.
+    pub(super) fn options(self, tuning: u64, seed: u64) -> Options {
         let mut random = Random::new(tuning);
-        let mut kib = |least: u64, most: u64| (least + random.below(most - least + 1)) << 10;
-        let (memtable_bytes, segment_bytes) = (kib(4, 48), kib(4, 64));
-        let (table_bytes, level1_bytes) = (kib(4, 32), kib(8, 64));
-        let level0_files = 1 + random.index(4);
-        Options::default()
-            .durability(self.durability)
+        let default = if seed.is_multiple_of(2) { Kind::Btree } else { Kind::Hash };
+        let options = Options::default()
+            .durability(self.durability(&mut random))
             .append_mode(self.append)
             .read_mode(self.read)
-            .memtable_bytes(memtable_bytes)
-            .memtable_entries(20 + random.below(400))
-            .segment_bytes(segment_bytes)
-            .log_bytes(segment_bytes * (1 + random.below(4)))
-            .sealed_max(1 + random.index(3))
-            .inline_max(random.index(300))
-            .promote_min([0.2, 0.5, 0.7, 1.0][random.index(4)])
-            .bloom_bits_per_key([0, 10][random.index(2)])
-            .table_bytes(table_bytes)
-            .level0_files(level0_files)
-            .level0_files_max(level0_files + 1 + random.index(6))
-            .level1_bytes(level1_bytes)
-            .level_multiplier(2 + random.below(4))
-            .total_garbage_max([0.01, 0.10, 0.25][random.index(3)])
-            .advised_garbage([0.01, 0.20, 0.40][random.index(3)])
-            .forced_garbage([0.45, 0.80][random.index(2)])
-            .gc_interval(Duration::from_millis(1 + random.below(10)))
+            .default_keyspace(default.options());
+        let options = sizes(options, &mut random);
+        let options = garbage(options, &mut random);
+        options
+            .reserve_bytes([0, 64 << 10, 1 << 20][random.index(3)])
+            .pinned_bytes_max([0, 32 << 10, 1 << 30][random.index(3)])
+            .txn_history_bytes([0, 16 << 10, 256 << 20][random.index(3)])
     }
+
+    /// The policy with a drawn number of bytes or time.
+    fn durability(self, random: &mut Random) -> Durability {
+        match self.durability {
+            Durability::EveryBytes(_) => Durability::EveryBytes(1 << random.below(18)),
+            Durability::Interval(_) => {
+                Durability::Interval(Duration::from_millis(1 << random.below(8)))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Options for whoever must read a state to its end.
+pub(super) fn patient(options: Options) -> Options {
+    options.pinned_bytes_max(1 << 30)
+}
+
+fn sizes(options: Options, random: &mut Random) -> Options {
+    // In one of six databases nothing is ever full.
+    let shift = if random.below(6) == 0 { 18 } else { 10 };
+    let mut units = |least: u64, most: u64| (least + random.below(most - least + 1)) << shift;
+    let (memtable_bytes, segment_bytes) = (units(4, 48), units(4, 64));
+    let (table_bytes, level1_bytes) = (units(4, 32), units(8, 64));
+    let level0_files = 1 + random.index(4);
+    options
+        .memtable_bytes(memtable_bytes)
+        .memtable_entries(20 + (random.below(400) << (shift - 10)))
+        .segment_bytes(segment_bytes)
+        .log_bytes(segment_bytes * (1 + random.below(4)))
+        .sealed_max(1 + random.index(3))
+        .inline_max([0, random.index(300), 64 << 10][random.index(3)])
+        .bloom_bits_per_key([0, 10][random.index(2)])
+        .table_bytes(table_bytes)
+        .level0_files(level0_files)
+        .level0_files_max(level0_files + 1 + random.index(6))
+        .level1_bytes(level1_bytes)
+        .level_multiplier(2 + random.below(4))
+}
+
+fn garbage(options: Options, random: &mut Random) -> Options {
+    // Zero: the background collects nothing.
+    let interval = if random.below(8) == 0 { 0 } else { 1 + random.below(10) };
+    options
+        .promote_min([0.0, 0.2, 0.5, 0.7, 1.0][random.index(5)])
+        .total_garbage_max([0.01, 0.10, 0.25, 1.0][random.index(4)])
+        .advised_garbage([0.01, 0.20, 0.40][random.index(3)])
+        .forced_garbage([0.45, 0.80, 1.0][random.index(3)])
+        .gc_interval(Duration::from_millis(interval))
+        .gc_bytes_per_second([0, 0, 4 << 20][random.index(3)])
 }
 
 /// When the parent kills: at whichever comes first.

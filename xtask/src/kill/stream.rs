@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use vfs::Random;
 use xtask::kind::Kind;
 
@@ -23,17 +24,28 @@ pub(super) struct Change {
     pub(super) expires: bool,
 }
 
+/// What a write asks for beyond the database's policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// Nothing.
+    Policy,
+    /// On stable storage when it returns.
+    Durable,
+    /// In no log: it lasts when its generation is flushed.
+    Unlogged,
+}
+
 /// What a thread does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Op {
     /// A put or delete of its own.
-    Single { change: Change, durable: bool },
+    Single { change: Change, wish: Wish },
     /// A put or delete by `compare_and_swap`, once refused and once done.
     Swap { change: Change },
     /// Changes that hold together.
-    Batch { changes: Vec<Change>, durable: bool },
+    Batch { changes: Vec<Change>, wish: Wish },
     /// The same in a transaction, which reads every key before and after.
-    Transact { changes: Vec<Change>, durable: bool },
+    Transact { changes: Vec<Change>, wish: Wish },
     /// `Db::flush`.
     Flush,
     /// `Db::compact`.
@@ -57,11 +69,11 @@ impl Op {
     pub(super) fn draw(seed: u64, thread: u8, index: u64) -> Op {
         let mixed = Random::new(seed ^ (u64::from(thread) << 56)).next_u64();
         let mut random = Random::new(mixed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let durable = random.percent(4);
+        let wish = Wish::draw(&mut random, seed);
         match random.below(1000) {
             0..700 => {
                 let change = Change::draw(&mut random, thread, index);
-                Op::Single { change, durable }
+                Op::Single { change, wish }
             }
             700..740 => {
                 let change = Change::draw(&mut random, thread, index);
@@ -72,8 +84,8 @@ impl Op {
                 let change = |_| Change::draw(&mut random, thread, index);
                 let changes = (0..count).map(change).collect();
                 match kind < 850 {
-                    true => Op::Batch { changes, durable },
-                    false => Op::Transact { changes, durable },
+                    true => Op::Batch { changes, wish },
+                    false => Op::Transact { changes, wish },
                 }
             }
             910..925 => Op::Flush,
@@ -94,6 +106,71 @@ impl Op {
             Op::Batch { changes, .. } | Op::Transact { changes, .. } => changes,
             _ => &[],
         }
+    }
+
+    /// True if it skips the log.
+    pub(super) fn is_unlogged(&self) -> bool {
+        matches!(
+            self,
+            Op::Single { wish: Wish::Unlogged, .. }
+                | Op::Batch { wish: Wish::Unlogged, .. }
+                | Op::Transact { wish: Wish::Unlogged, .. }
+        )
+    }
+
+    /// True if everything that was acknowledged before it lasts once it returned, logged or not.
+    /// `alone`: no other thread uses the database.
+    pub(super) fn flushes(&self, alone: bool) -> bool {
+        match self {
+            Op::Flush | Op::Compact | Op::Checkpoint => true,
+            Op::Reopen => alone,
+            _ => false,
+        }
+    }
+}
+
+impl Wish {
+    /// Of a hundred writes four are durable, and none, few or many skip the log: that is one
+    /// database's habit.
+    fn draw(random: &mut Random, seed: u64) -> Wish {
+        let unlogged = [0, 5, 40][usize::try_from(seed % 3).expect("below three")];
+        match random.below(100) {
+            0..4 => Wish::Durable,
+            share if share < 4 + unlogged => Wish::Unlogged,
+            _ => Wish::Policy,
+        }
+    }
+}
+
+/// Operations that were acknowledged and lost, as half-open ranges, of which only those without a
+/// log count.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Lost(pub(super) Vec<(u64, u64)>);
+
+impl Lost {
+    /// True if operation `index` was lost, given that it skips the log.
+    fn contains(&self, index: u64) -> bool {
+        self.0.iter().any(|(from, to)| *from <= index && index < *to)
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ranges: Vec<String> = self.0.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        f.write_str(&ranges.join("+"))
+    }
+}
+
+impl std::str::FromStr for Lost {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Lost> {
+        let range = |range: &str| -> anyhow::Result<(u64, u64)> {
+            let (from, to) = range.split_once('-').context("a range is FROM-TO")?;
+            Ok((from.parse()?, to.parse()?))
+        };
+        let ranges = text.split('+').filter(|range| !range.is_empty());
+        Ok(Lost(ranges.map(range).collect::<anyhow::Result<_>>()?))
     }
 }
 
@@ -162,10 +239,16 @@ impl Model {
         };
     }
 
-    /// The state of a thread's keys after its first `count` operations.
-    pub(super) fn after(seed: u64, thread: u8, count: u64) -> Model {
+    /// The state of a thread's keys after its first `count` operations, but for those that were
+    /// lost.
+    pub(super) fn after(seed: u64, thread: u8, count: u64, lost: &Lost) -> Model {
         let mut model = Model::default();
-        (0..count).for_each(|index| model.apply(&Op::draw(seed, thread, index)));
+        for index in 0..count {
+            let op = Op::draw(seed, thread, index);
+            if !(op.is_unlogged() && lost.contains(index)) {
+                model.apply(&op);
+            }
+        }
         model
     }
 }

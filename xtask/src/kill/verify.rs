@@ -8,43 +8,13 @@ use engine::{Db, ErrorKind, Keyspace, Options, Range};
 use xtask::kind::Kind;
 
 use super::child::read_newest;
-use super::stream::{KEYS, Model, Op, SPACES, difference, key, key_prefix};
-
-/// What a thread had done when its child died.
-#[derive(Clone, Debug)]
-pub(super) struct Progress {
-    pub(super) seed: u64,
-    pub(super) thread: u8,
-    /// Operations that were acknowledged, which is the number of the next one.
-    pub(super) acknowledged: u64,
-    /// The state after these.
-    pub(super) model: Model,
-}
-
-impl Progress {
-    /// Finds which of the two possible states a database is in: with or without the operation
-    /// that the kill interrupted. Takes that state over; an error tells both differences.
-    fn settle(&mut self, found: &Model) -> anyhow::Result<()> {
-        let Some(without) = difference(found, &self.model) else { return Ok(()) };
-        let mut next = self.model.clone();
-        next.apply(&Op::draw(self.seed, self.thread, self.acknowledged));
-        let Some(with) = difference(found, &next) else {
-            self.acknowledged += 1;
-            self.model = next;
-            return Ok(());
-        };
-        let Progress { thread, acknowledged, .. } = self;
-        anyhow::bail!(
-            "thread {thread} has {acknowledged} acknowledged operations; after these: {without}; \
-             after one more: {with}"
-        );
-    }
-}
+use super::settle::{Progress, require_one_cut};
+use super::stream::{KEYS, Model, SPACES, difference, key, key_prefix};
 
 /// Verifies everything, and moves each thread's progress to the state that was found.
 pub(super) fn database(db: &Db, threads: &mut [Progress]) -> anyhow::Result<()> {
     let known = db.keyspaces()?;
-    let mut found = Vec::new();
+    let (mut found, mut cuts) = (Vec::new(), Vec::new());
     for (name, kind) in SPACES {
         // The first kill may come before they were made: that is an empty keyspace.
         if !known.iter().any(|(known, _)| known == name) {
@@ -60,8 +30,9 @@ pub(super) fn database(db: &Db, threads: &mut [Progress]) -> anyhow::Result<()> 
         for (space, found) in model.spaces.iter_mut().zip(&mut found) {
             *space = found.extract_if(.., |key, _| key.starts_with(&prefix)).collect();
         }
-        progress.settle(&model)?;
+        cuts.push(progress.settle(&model)?);
     }
+    require_one_cut(threads, &cuts)?;
     for ((name, _), found) in SPACES.iter().zip(&found) {
         if let Some(key) = found.keys().next() {
             anyhow::bail!("{name} holds {}, which nobody wrote", key.escape_ascii());

@@ -6,3 +6,4 @@ mod program;
 mod db;
 mod demo;
 mod kill;
+mod disks;

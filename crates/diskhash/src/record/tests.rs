@@ -86,3 +86,30 @@ fn forged_records_are_refused_or_cover_all_hashes() {
     }
     assert!(legal > 100 && refused > 100, "{legal} {refused}");
 }
+
+// We believed that a record with a right checksum names files as a commit does. With a run that all
+// partitions have taken in no merge was ever planned, though the table was full: its owner waited for
+// one for ever. One file in two places was retired twice, and sums of entries that no file holds overflowed.
+#[test]
+fn row_071_a_record_that_no_commit_can_have_written_is_damage() {
+    let path = Path::new("g");
+    let with = |change: &dyn Fn(&mut Record)| {
+        let mut record = record();
+        change(&mut record);
+        decode(path, 0x15, &encode(&record))
+    };
+    assert!(with(&|_| {}).is_ok());
+    assert!(with(&|record| record.partitions[0].taken = 9).is_ok(), "one of two took it in");
+    let twice = |record: &mut Record| record.partitions[1].file = record.partitions[0].file;
+    let run_twice = |record: &mut Record| {
+        let older = RunRecord { newest: 8, ..record.runs[0] };
+        record.runs.push(older);
+    };
+    let taken = |record: &mut Record| record.partitions.iter_mut().for_each(|p| p.taken = 9);
+    let many = |record: &mut Record| record.runs[0].file.expect.entries = u64::MAX;
+    let changes: [(&str, &dyn Fn(&mut Record)); 4] =
+        [("twice", &twice), ("run twice", &run_twice), ("taken", &taken), ("many", &many)];
+    for (name, change) in changes {
+        assert!(with(change).is_err_and(|error| error.is_corrupt()), "{name}");
+    }
+}

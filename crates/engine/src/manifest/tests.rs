@@ -6,10 +6,22 @@ use vfs::testing::check_dump;
 use vfs::{Access, Env, Fs, Random, read_exact_at, write_all_at};
 
 use super::*;
-use crate::catalog::*;
+use crate::catalog::{
+    Catalog, Change, FILE_ID_LIMIT, FORMAT_VERSION, KeyspaceRecord, RemapRecord, SegmentOrigin,
+    SegmentRecord, TableRecord, encode,
+};
 use crate::options::IndexKind;
 
 const DUMPS: &str = include_str!("../../../../docs/formats/manifest.md");
+
+fn decode(bytes: &[u8]) -> std::result::Result<Vec<Change>, &'static str> {
+    let mut changes = Vec::new();
+    crate::catalog::decode(bytes, &mut |change| {
+        changes.push(change);
+        Ok(())
+    })?;
+    Ok(changes)
+}
 
 fn example() -> Catalog {
     let table = |file, level| TableRecord { file, level, len: 8192, footer_crc: 0xc0ff_ee00 };
@@ -189,6 +201,68 @@ fn changes_that_do_not_fit_the_state_are_refused() {
     ] {
         assert!(example().apply(change.clone()).is_err(), "{change:?}");
     }
+}
+
+// We believed that an edit with a right checksum is one of ours. Sums of lengths and garbage that no
+// disk holds ended the process in `stats`, ids at the end of their numbers began again at 0.
+#[test]
+fn row_071_a_state_that_cannot_be_is_refused() {
+    let table = |file, len| TableRecord { file, level: 0, len, footer_crc: 0 };
+    let added = |keyspace, table| Change::TableAdded { keyspace, table };
+    let created = |id, index: &str| {
+        let (name, index) = ("users".to_owned(), index.to_owned());
+        Change::KeyspaceCreated { id, name, index }
+    };
+    let remap = |file| {
+        let remap = RemapRecord { file, len: 8192, footer_crc: 0, targets: vec![] };
+        Change::RemapSet { segment: u32::try_from(file % 100).expect("small") + 50, remap }
+    };
+    let after = |changes: Vec<Change>| {
+        let mut catalog = example();
+        changes.into_iter().try_for_each(|change| catalog.apply(change))?;
+        catalog.check()
+    };
+    assert_eq!(after(vec![]), Ok(()));
+    assert_eq!(after(vec![Change::Ids { file: FILE_ID_LIMIT, segment: 1, keyspace: 1 }]), Ok(()));
+    for changes in [
+        vec![Change::Ids { file: FILE_ID_LIMIT + 1, segment: 1, keyspace: 1 }],
+        vec![added(3, table(FILE_ID_LIMIT, 8192))],
+        vec![added(3, table(u64::MAX, 8192))],
+        vec![remap(u64::MAX)],
+        vec![added(3, table(9, 8192))],
+        vec![
+            remap(200),
+            Change::RemapSet {
+                segment: 9,
+                remap: RemapRecord { file: 200, len: 1, footer_crc: 0, targets: vec![] },
+            },
+        ],
+        vec![created(7, "btree")],
+        vec![added(3, table(100, u64::MAX)), added(3, table(101, u64::MAX))],
+        vec![Change::GarbageSet { segment: 2, bytes: u64::MAX }],
+    ] {
+        assert!(after(changes.clone()).is_err(), "{changes:?}");
+    }
+}
+
+// We believed that numbers never run out. One that somebody planted was the last: the open counted one
+// further, removed the MANIFEST before it, and the next open found none.
+#[test]
+fn row_064_a_manifest_with_the_last_number_is_not_followed_by_one_that_no_open_finds() {
+    let disk = SimDisk::new(1);
+    let env = Env::sim(1).env;
+    let options = || crate::Options::default();
+    crate::Db::open_on(disk.root(), env.clone(), options())
+        .and_then(crate::Db::close)
+        .expect("new");
+    let planted = Name::new(MANIFEST, u64::from(u32::MAX) - 1);
+    drop(disk.root().create_new(planted).expect("planted"));
+    let refused = crate::Db::open_on(disk.root(), env.clone(), options());
+    let error = refused.expect_err("there is no number behind it");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(numbers(&disk.root().list().expect("listed")).len() >= 2, "nothing was removed");
+    disk.root().remove(planted).expect("removed");
+    crate::Db::open_on(disk.root(), env, options()).and_then(crate::Db::close).expect("as before");
 }
 
 #[test]

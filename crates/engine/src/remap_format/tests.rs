@@ -111,3 +111,23 @@ fn pages_of_any_length_and_content_are_errors_not_panics() {
         assert!(open_page(path, 1, 1, PageKind::Numbers, &bytes).is_err());
     }
 }
+
+// We believed that the length of an address space is one of a file. The next collection rounds it up, and
+// of one that a forger wrote the process died there.
+#[test]
+fn row_064_an_address_space_longer_than_its_offsets_is_damage() {
+    let path = Path::new("table");
+    let header_crc = 7;
+    for (address_len, is_legal) in [
+        (0, true),
+        (ADDRESS_LEN_MAX, true),
+        (ADDRESS_LEN_MAX - 1, false),
+        (ADDRESS_LEN_MAX + 8, false),
+        (u64::MAX, false),
+    ] {
+        let footer = Footer { address_len, ..footer(header_crc) };
+        let (page, _) = encode_footer(HEADER.file_salt(), 3, &footer);
+        let decoded = decode_footer(path, HEADER.file_salt(), 3, &page);
+        assert_eq!(decoded.is_ok(), is_legal, "{address_len:#x}");
+    }
+}

@@ -22,6 +22,7 @@ mod damage;
 mod threads;
 mod closing;
 mod opening;
+mod untrusted;
 mod compacting;
 mod apart;
 mod checkpoints;

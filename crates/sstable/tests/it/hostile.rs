@@ -180,3 +180,29 @@ fn row_069_children_and_links_in_a_circle_are_refused() {
         }
     }
 }
+
+// We believed that a table knows how many entries it has. Its owner adds that up over all tables: of a number
+// near 2^64 that nobody counted, the sum ended the process.
+#[test]
+fn row_064_a_count_that_no_tree_of_that_length_holds_is_damage() {
+    let disk = SimDisk::new(1);
+    let fs = disk.root();
+    build_and_open(&fs, 1, &tall_model(&mut Random::new(5), 10), ReadMode::Mapped);
+    let whole = disk.read_file(name(1)).unwrap();
+    let parts = parts(&whole);
+    let (props, footer) = (parts[parts.len() - 2], parts[parts.len() - 1]);
+    let pages = u64::try_from(props.0).unwrap();
+    for count in [u64::MAX, 1 << 63, pages * 4096] {
+        let mut bytes = whole.clone();
+        bytes[props.0 * PAGE_LEN + 16..][..8].copy_from_slice(&count.to_le_bytes());
+        reseal(&mut bytes, 1, props.0, props.1);
+        let crc: [u8; 4] = bytes[props.0 * PAGE_LEN..][..4].try_into().unwrap();
+        bytes[footer.0 * PAGE_LEN + 40..][..4].copy_from_slice(&crc);
+        reseal(&mut bytes, 1, footer.0, footer.1);
+        disk.write_file(name(1), &bytes);
+        for mode in MODES {
+            let error = Table::open(&fs, name(1), mode, None).unwrap_err();
+            assert!(error.is_corrupt() && error.to_string().contains("count"), "{error}");
+        }
+    }
+}

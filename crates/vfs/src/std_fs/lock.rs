@@ -20,11 +20,26 @@ const ATTEMPTS: u32 = 8;
 pub(super) struct StdLock {
     path: PathBuf,
     directory: OwnedFd,
-    /// Holds the lock; closing it lets go. The system does so too when the process dies.
+    /// Holds the lock. The system lets go of it when the process dies.
     file: File,
 }
 
+impl Drop for StdLock {
+    /// Not by closing alone: a process that another thread forked meanwhile shares the open file,
+    /// and with it the lock, until it executes its program.
+    fn drop(&mut self) {
+        // Without it closing is all that can be done, and mostly enough.
+        drop(self.file.unlock());
+    }
+}
+
 impl StdLock {
+    /// What a process that was forked holds.
+    #[cfg(test)]
+    pub(super) fn inherited(&self) -> File {
+        self.file.try_clone().expect("a descriptor")
+    }
+
     pub(super) fn take(directory: OwnedFd, path: PathBuf) -> Result<StdLock> {
         for _ in 0..ATTEMPTS {
             let file = open(&directory, &path)?;

@@ -65,6 +65,21 @@ fn row_091_a_lock_is_found_through_another_path_to_the_directory() {
     assert!(path.join(LOCK).exists(), "the lock file is never removed");
 }
 
+// We believed that closing its descriptor lets go of a lock. A program that another thread was about to
+// start had it too, from its fork to its exec, and the directory stayed locked after `close`.
+#[test]
+fn row_091_a_lock_that_was_let_go_of_is_free_though_a_forked_process_still_has_its_descriptor() {
+    let scratch = scratch();
+    let directory = || std::fs::File::open(scratch.path()).expect("opened").into();
+    let path = scratch.path().join(LOCK);
+    let lock = StdLock::take(directory(), path.clone()).expect("locked");
+    let inherited = lock.inherited();
+    assert!(matches!(StdLock::take(directory(), path.clone()), Err(Error::Locked { .. })));
+    drop(lock);
+    StdLock::take(directory(), path).expect("nobody holds it");
+    drop(inherited);
+}
+
 #[test]
 fn pipes_and_links_are_refused_without_waiting() {
     let scratch = scratch();

@@ -202,3 +202,33 @@ fn frames_say_how_far_the_log_was_synced() {
     assert_eq!(attested(at(7, 96)), Some(at(7, 96)));
     assert_eq!(attested(at(7, 960)), Some(at(7, 960)));
 }
+
+// We believed that a right checksum means a number that this build once wrote. It is one anybody can compute:
+// the next open counted the epoch on, past the end of its 64 bits, and the process ended there.
+#[test]
+fn row_064_an_epoch_that_cannot_be_counted_on_is_damage() {
+    for (epoch, is_legal) in
+        [(0, true), (EPOCH_MAX, true), (EPOCH_MAX + 1, false), (u64::MAX, false)]
+    {
+        let decoded = decode(7, &encode_header(&SegmentHeader { epoch, ..header() }));
+        assert_eq!(decoded.is_ok(), is_legal, "{epoch:#x}");
+        assert!(decoded.is_ok_and(|found| found.epoch == epoch) || !is_legal);
+    }
+}
+
+// We believed that no file is so long. A hole makes it so for nothing, and a position behind 32 GiB
+// does not fit its field: it was an assertion that said so.
+#[test]
+fn row_064_a_frame_that_ends_behind_the_last_position_is_damage() {
+    for (offset, is_legal) in
+        [(FRAME_END_MAX - 32, true), (FRAME_END_MAX - 24, false), (FRAME_END_MAX, false)]
+    {
+        let read = read(offset, &frame(offset, FrameKind::Record, 45, 1, b"lotus"));
+        assert_eq!(read.is_ok(), is_legal, "{offset:#x}");
+        assert!(read.as_ref().err().is_none_or(Error::is_corrupt), "{read:?}");
+    }
+    let mut bytes = encode_header(&header());
+    bytes[56..64].copy_from_slice(&(FRAME_END_MAX + 8).to_le_bytes());
+    fix_header(&mut bytes);
+    assert!(decode(7, &bytes).expect_err("no segment is so long").is_corrupt());
+}

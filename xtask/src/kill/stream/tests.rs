@@ -38,3 +38,20 @@ fn keys_of_different_threads_and_numbers_differ() {
     assert_eq!(keys.len(), count);
     assert!(keys.iter().all(|key| key.len() <= engine::KEY_LEN_MAX));
 }
+
+#[test]
+fn one_database_in_three_skips_the_log_never_seldom_or_often() {
+    let unlogged =
+        |seed| (0..1_000).filter(|index| Op::draw(seed, 0, *index).is_unlogged()).count();
+    assert_eq!(unlogged(3), 0);
+    assert!((10..100).contains(&unlogged(4)), "{}", unlogged(4));
+    assert!((200..500).contains(&unlogged(5)), "{}", unlogged(5));
+}
+
+#[test]
+fn losses_read_as_they_are_written() {
+    for lost in [Lost::default(), Lost(vec![(3, 9)]), Lost(vec![(3, 9), (12, 13)])] {
+        assert_eq!(lost.to_string().parse::<Lost>().expect("a list of ranges"), lost);
+    }
+    assert!("3".parse::<Lost>().is_err());
+}

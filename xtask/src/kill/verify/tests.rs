@@ -1,7 +1,7 @@
 use engine::Options;
 
 use super::*;
-use crate::kill::stream::Change;
+use crate::kill::stream::{Change, Lost, Op, Wish};
 
 const SEED: u64 = 5;
 
@@ -19,8 +19,7 @@ fn apply(db: &Db, op: &Op) {
 }
 
 fn progress(acknowledged: u64) -> Vec<Progress> {
-    let model = Model::after(SEED, 0, acknowledged);
-    vec![Progress { seed: SEED, thread: 0, acknowledged, model }]
+    vec![Progress::after(SEED, 0, acknowledged)]
 }
 
 /// A database after the first `count` operations of thread 0.
@@ -36,10 +35,9 @@ fn a_state_with_all_acknowledged_operations_or_one_more_is_right() {
     let (_dir, db) = database_after(300);
     let mut exact = progress(300);
     database(&db, &mut exact).expect("nothing is missing");
+    let after = |count| Model::after(SEED, 0, count, &Lost::default());
     // Find an operation that changed something: the state before it is another one.
-    let last = (0..300)
-        .rev()
-        .find(|index| Model::after(SEED, 0, *index) != Model::after(SEED, 0, *index + 1));
+    let last = (0..300).rev().find(|index| after(*index) != after(*index + 1));
     let last = last.expect("most operations change something");
     let mut one_more = progress(last);
     database(&db, &mut one_more).expect("one may be in doubt");
@@ -71,7 +69,7 @@ fn half_a_batch_is_a_violation() {
     let batch = batch.expect("batches are drawn");
     let (_dir, db) = database_after(batch);
     let op = Op::draw(SEED, 0, batch);
-    let half = Op::Batch { changes: op.changes()[..2].to_vec(), durable: false };
+    let half = Op::Batch { changes: op.changes()[..2].to_vec(), wish: Wish::Policy };
     apply(&db, &half);
     database(&db, &mut progress(batch)).expect_err("a batch is whole or absent");
 }
