@@ -21,5 +21,7 @@ pub mod images;
 mod recovery;
 pub mod explore;
 pub mod campaign;
+pub mod rot;
+pub mod torn;
 pub mod replay;
 pub mod command;
