@@ -27,6 +27,8 @@ pub mod lives;
 pub mod orders;
 pub mod determinism;
 pub mod txns;
+pub mod rot;
+pub mod torn;
 pub mod replay;
 pub mod schedules;
 pub mod suite;

@@ -383,8 +383,11 @@ fn write_stats(stats: &Stats, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{name:<25} {number:>14}")?;
     }
     writeln!(out, "{:<25} {:>14}", "closed cleanly before", stats.recovery.clean)?;
-    if let Some((file, offset, ignored)) = &stats.recovery.cut {
-        writeln!(out, "the log ended in {file} at byte {offset}; {ignored} bytes were ignored")?;
+    let cuts = [("the log", &stats.recovery.cut), ("the MANIFEST", &stats.recovery.manifest_cut)];
+    for (what, cut) in cuts {
+        if let Some((file, offset, ignored)) = cut {
+            writeln!(out, "{what} ended in {file} at byte {offset}; {ignored} bytes were ignored")?;
+        }
     }
     for name in &stats.recovery.quarantined {
         writeln!(out, "set aside: {name}")?;

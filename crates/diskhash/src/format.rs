@@ -152,7 +152,12 @@ pub(crate) fn encode_header(header: &Header) -> (Vec<u8>, u32) {
 pub(crate) fn decode_header(path: &Path, file_id: u64, page: &[u8]) -> Result<(Header, u32)> {
     let mut reader = Reader::new(path, 0, page);
     reader.expect("magic", MAGIC)?;
-    reader.expect("version", &VERSION.to_le_bytes())?;
+    let at = HEADER_CRC_AT as u64;
+    let (covered, stored) = page.split_at_checked(HEADER_CRC_AT).unwrap_or((&[], &[]));
+    let found = Reader::new(path, at, stored).u32("checksum of the header")?;
+    let crc = Checksum::of(file_id, 0, covered);
+    require(path, "checksum of the header", at, crc.into(), found.into())?;
+    reader.version("format version of a hash file", VERSION)?;
     let slot_len = reader.u16("slot_len")?;
     let hash_bytes = reader.u8("hash_bytes")?;
     reader.expect("zero", &[0])?;
@@ -160,11 +165,6 @@ pub(crate) fn decode_header(path: &Path, file_id: u64, page: &[u8]) -> Result<(H
     reader.expect("file id", &file_id.to_le_bytes())?;
     let salt = reader.u64("salt")?;
     let padding = reader.bytes("padding", HEADER_CRC_AT - HEADER_FIELDS_LEN)?;
-    let found = reader.u32("checksum of the header")?;
-    let (covered, _) = page.split_at_checked(HEADER_CRC_AT).unwrap_or((&[], &[]));
-    let crc = Checksum::of(file_id, 0, covered);
-    let at = HEADER_CRC_AT as u64;
-    require(path, "checksum of the header", at, crc.into(), found.into())?;
     require_zeros(path, HEADER_FIELDS_LEN as u64, padding)?;
     if !(1..=SLOT_LEN_MAX).contains(&slot_len) || !(5..=8).contains(&hash_bytes) {
         return Err(Error::corrupt("slot_len", path, 12, SLOT_LEN_MAX.into(), slot_len.into()));

@@ -123,7 +123,6 @@ fn encode_file(out: &mut Writer<'_>, file: Option<FileRecord>) {
 pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
     let mut reader = Reader::new(path, 0, bytes);
     reader.expect("magic", MAGIC)?;
-    reader.expect("version", &VERSION.to_le_bytes())?;
     let (covered, crc) = bytes.split_at_checked(bytes.len() - CRC_LEN).unwrap_or((&[], bytes));
     let expected = Checksum::of(id, 0, covered);
     let at = covered.len() as u64;
@@ -132,6 +131,7 @@ pub(crate) fn decode(path: &Path, id: u64, bytes: &[u8]) -> Result<Record> {
         let what = "checksum of the record";
         return Err(Error::corrupt(what, path, at, expected.into(), found.into()));
     }
+    reader.version("format version of a generation record", VERSION)?;
     let fixed = decode_fixed(&mut reader)?;
     reader.expect("id", &id.to_le_bytes())?;
     let seed = reader.u64("seed")?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sstable::Value;
-use vfs::Name;
+use vfs::{Access, Name};
 use wal::{Position, Segment, SegmentId};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +16,9 @@ use crate::remap::Remap;
 use crate::state::State;
 use crate::view::{KeyspaceView, View};
 use crate::vlog::{self, Place};
+
+/// What a search behind an end reads at once.
+const BLOCK_BYTES: u64 = 64 << 10;
 
 /// What `Db::check` read and found.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,9 @@ pub struct CheckReport {
     pub foreign: Vec<String>,
     /// Files that recovery set aside.
     pub quarantined: Vec<String>,
+    /// Bytes behind the end of a log segment, the last of them not zero: file, offset, how many. A
+    /// crash left them, or they are damage; nothing reads them.
+    pub ignored: Vec<(String, u64, u64)>,
 }
 
 impl CheckReport {
@@ -58,9 +64,11 @@ pub(crate) fn check(state: &State) -> Result<CheckReport> {
     check_indexes(state, &view, &mut report);
     for segment in view.segments.files() {
         check_segment(state, segment, &mut report);
+        check_behind(state, segment, &mut report);
     }
     for segment in view.segments.moved() {
         check_moved(state, segment, &mut report);
+        check_behind(state, segment, &mut report);
     }
     for (id, remap) in view.segments.remaps() {
         report.files += 1;
@@ -71,6 +79,9 @@ pub(crate) fn check(state: &State) -> Result<CheckReport> {
         let segments = generation.segments.read().clone();
         for segment in segments {
             check_segment(state, &segment, &mut report);
+            if segment.id() != state.log.active() {
+                check_behind(state, &segment, &mut report);
+            }
         }
     }
     let listing = state.files.fs.list()?;
@@ -203,6 +214,43 @@ fn check_segment(state: &State, segment: &Arc<Segment>, report: &mut CheckReport
             return;
         }
     }
+}
+
+/// What stands behind the end of a segment that gets no more bytes. Behind that of a value segment
+/// nothing was ever written; behind that of a log segment a crash may have left what it cut.
+fn check_behind(state: &State, segment: &Segment, report: &mut CheckReport) {
+    match used_behind(state, segment) {
+        Ok(None) => {}
+        Ok(Some((name, bytes, _))) if name.kind == wal::SEGMENT => {
+            report.ignored.push((name.to_string(), segment.len(), bytes));
+        }
+        Ok(Some((_, bytes, last))) => {
+            let (what, offset) = ("byte behind the end of a segment", segment.len() + bytes - 1);
+            report.damage.push(Error::corrupt(what, segment.path(), offset, 0, last.into()));
+        }
+        Err(error) => report.damage.push(error),
+    }
+}
+
+/// Name of a segment's file, how many bytes behind its end reach up to the last that is not zero,
+/// and that one; `None` if all are zeros.
+fn used_behind(state: &State, segment: &Segment) -> Result<Option<(Name, u64, u8)>> {
+    let name = segment.path().file_name().and_then(|name| Name::parse(name.to_str()?));
+    let name = name.expect("the file of a segment has a legal name");
+    let file = state.files.fs.open(name, Access::Read)?;
+    let (start, mut end) = (segment.len(), file.len()?);
+    let mut block = Vec::new();
+    while start < end {
+        let len = (end - start).min(BLOCK_BYTES);
+        block.resize(usize::try_from(len).expect("a block"), 0);
+        vfs::read_exact_at(&*file, &mut block, end - len)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            let found = block.get(last).copied().unwrap_or_default();
+            return Ok(Some((name, end - len + last as u64 + 1 - start, found)));
+        }
+        end -= len;
+    }
+    Ok(None)
 }
 
 fn check_records(

@@ -3,7 +3,7 @@
 use vfs::sync::atomic::Ordering;
 
 use crate::catalog::Change;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::flush;
 use crate::jobs;
 use crate::state::State;
@@ -57,5 +57,11 @@ fn seal_log(state: &State) -> Result<()> {
     let end = state.log.seal()?.end;
     let mut manifest = state.manifest.lock();
     let closed = Change::Closed { segment: end.id.0, offset: end.len, last_seq };
-    state.with_reserve(|| state.commit_changes(&mut manifest, vec![closed.clone()]))
+    match state.close_manifest(&mut manifest, vec![closed.clone()]) {
+        // There is no space for a whole file, but perhaps for one edit more.
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            state.with_reserve(|| state.commit_changes(&mut manifest, vec![closed.clone()]))
+        }
+        closed => closed,
+    }
 }

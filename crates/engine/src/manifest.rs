@@ -9,6 +9,9 @@
 //! So two files stand beside each other only while both say the same, and a successor that is not
 //! whole is an unfinished switch (docs/decisions/0005-manifest-switch.md).
 //!
+//! A clean close starts a file too and adds nothing to it: one edit, every byte of which is attested by
+//! its being there.
+//!
 //! 1. An edit is durable when [`Manifest::commit`] returns, and only then takes effect.
 //! 2. Ids in [`Catalog`] only grow.
 
@@ -34,8 +37,9 @@ pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
     /// The file the state came from.
     pub(crate) number: u64,
-    /// True if its last edit was cut off: something may have been lost that was never in effect.
-    pub(crate) torn: bool,
+    /// Where its last edit was cut off, if it was, and how many bytes are ignored behind: something
+    /// may have been lost that was never in effect.
+    pub(crate) cut: Option<(u64, u64)>,
 }
 
 /// The numbers of the MANIFEST files in a directory, ascending.
@@ -122,8 +126,11 @@ fn read(fs: &Arc<dyn Fs>, number: u64) -> Result<Option<Loaded>> {
     if let Some(Err(what)) = found.as_ref().map(Catalog::check) {
         return Err(Error::corrupt(what, &path, 0, 0, 0));
     }
-    let torn = matches!(end, wal::End::Torn { .. });
-    Ok(found.map(|catalog| Loaded { catalog, number, torn }))
+    let cut = match end {
+        wal::End::Clean => None,
+        wal::End::Torn { offset, ignored_bytes } => Some((offset, ignored_bytes)),
+    };
+    Ok(found.map(|catalog| Loaded { catalog, number, cut }))
 }
 
 /// Changes that have their space in the MANIFEST.
@@ -151,10 +158,20 @@ impl Manifest {
         catalog: Catalog,
         old: &[u64],
     ) -> Result<Manifest> {
-        let catalog = Catalog { closed: None, ..catalog };
+        Manifest::write(fs, env, number, Catalog { closed: None, ..catalog }, old)
+    }
+
+    /// As [`Manifest::start`], of a state that may be that of a clean close.
+    fn write(
+        fs: &Arc<dyn Fs>,
+        env: &Env,
+        number: u64,
+        catalog: Catalog,
+        old: &[u64],
+    ) -> Result<Manifest> {
         let name = Name::new(MANIFEST, number);
         let mut writer = SegmentWriter::create(fs, env, name, catalog.db_id)?;
-        let bytes = catalog::encode(&catalog.changes());
+        let bytes = catalog::encode(&whole(&catalog));
         if let Err(error) = writer.make_room(bytes.len()) {
             // Without a first edit it counts as a switch that never ended.
             drop(fs.remove(name));
@@ -198,6 +215,19 @@ impl Manifest {
         Ok(())
     }
 
+    /// Makes the last changes durable, those of a clean close, in a fresh file that says everything
+    /// in one edit: no byte of it is in doubt afterwards, as the last edit of a longer file is, which
+    /// nothing attests. Nothing can be committed any more. `NoSpace` changes nothing.
+    pub(crate) fn close(&mut self, changes: &[Change]) -> Result<()> {
+        let mut next = self.catalog.clone();
+        for change in changes {
+            next.apply(change.clone()).expect("an edit fits the state it was made for");
+        }
+        let number = self.number + 1;
+        *self = Manifest::write(&self.fs, &self.env, number, next, &[self.number])?;
+        Ok(())
+    }
+
     /// Goes on in a fresh file, so that the MANIFEST's length is bounded by the state's.
     fn switch(&mut self) -> Result<()> {
         let catalog = self.catalog.clone();
@@ -227,10 +257,8 @@ impl Draft {
     /// Writes the whole state, as of a clean close. Makes it and every name in the directory
     /// durable; all files that it names were synced.
     pub(crate) fn write(&mut self, catalog: &Catalog) -> Result<()> {
-        let (end, last_seq) = catalog.closed.expect("a draft ends where its log ends");
-        let mut changes = catalog.changes();
-        changes.push(Change::Closed { segment: end.segment.0, offset: end.offset, last_seq });
-        append(&mut self.writer, 1, &catalog::encode(&changes))?;
+        assert!(catalog.closed.is_some(), "a draft ends where its log ends");
+        append(&mut self.writer, 1, &catalog::encode(&whole(catalog)))?;
         Ok(self.fs.sync_dir()?)
     }
 
@@ -238,6 +266,15 @@ impl Draft {
     pub(crate) fn publish(&self) -> Result<()> {
         Ok(self.fs.rename(Draft::NAME, Name::new(MANIFEST, Draft::NUMBER))?)
     }
+}
+
+/// The changes that make a state out of nothing.
+fn whole(catalog: &Catalog) -> Vec<Change> {
+    let closed = catalog.closed.map(|(end, last_seq)| {
+        let (segment, offset) = (end.segment.0, end.offset);
+        Change::Closed { segment, offset, last_seq }
+    });
+    catalog.changes().into_iter().chain(closed).collect()
 }
 
 fn append(writer: &mut SegmentWriter, seq: u64, bytes: &[u8]) -> Result<()> {

@@ -45,6 +45,8 @@ pub struct RecoveryReport {
     pub batches: u64,
     /// Where the log ended in unsynced or torn bytes, if it did: file, offset, ignored bytes.
     pub cut: Option<(String, u64, u64)>,
+    /// Where the MANIFEST ended in such bytes, if it did: an edit that was not finished.
+    pub manifest_cut: Option<(String, u64, u64)>,
     /// Files set aside: neither the MANIFEST nor the log knew them.
     pub quarantined: Vec<String>,
     /// True if the database had been closed.
@@ -72,12 +74,16 @@ fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts,
     loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(fs, loaded))?;
     let numbers = manifest::numbers(&listing);
     let number = manifest::next_number(&**fs, &numbers)?;
-    let (catalog, fresh, torn) = match loaded {
-        Some(Loaded { catalog, torn, .. }) => (catalog, false, torn),
-        None => (new_catalog(env.rng.next_u64(), options.default_kind), true, false),
+    let (catalog, fresh, manifest_cut) = match loaded {
+        Some(Loaded { catalog, number, cut }) => {
+            let name = Name::new(manifest::MANIFEST, number).to_string();
+            (catalog, false, cut.map(|(offset, bytes)| (name, offset, bytes)))
+        }
+        None => (new_catalog(env.rng.next_u64(), options.default_kind), true, None),
     };
     check_default(&catalog, options)?;
-    let mut report = RecoveryReport { clean: catalog.closed.is_some(), ..Default::default() };
+    let clean = catalog.closed.is_some();
+    let mut report = RecoveryReport { clean, manifest_cut, ..Default::default() };
     let files = Arc::new(new_files(fs, env, options.clone(), &catalog, &listing));
     // A new database has its MANIFEST before anything else, so that a directory with anything
     // else and without one is damage.
@@ -85,7 +91,7 @@ fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts,
         true => Some(Manifest::start(fs, env, number, catalog.clone(), &numbers)?),
         false => None,
     };
-    let clean = report.clean && !torn;
+    let clean = report.clean && report.manifest_cut.is_none();
     let indexes = open_indexes(&files, &catalog, clean, &mut report)?;
     let segments = open_segments(&files, &catalog)?;
     let frugal = files.reserve.is_short(&**fs, &listing);

@@ -160,7 +160,7 @@ pub(crate) fn decode_header(path: &Path, expected: Header, page: &[u8]) -> Resul
     let Header { db_id, file_id, segment, .. } = expected;
     let (crc, _, mut reader) = open_page(path, file_id, 0, PageKind::Header, page)?;
     reader.expect("magic of a remap table", MAGIC)?;
-    reader.expect("format version of a remap table", &VERSION.to_le_bytes())?;
+    reader.version("format version of a remap table", VERSION)?;
     reader.expect("page length of a remap table", &PAGE_LEN_FIELD.to_le_bytes())?;
     reader.expect("database of a remap table", &db_id.to_le_bytes())?;
     reader.expect("file id of a remap table", &file_id.to_le_bytes())?;

@@ -294,8 +294,24 @@ impl State {
     pub(crate) fn prepare(
         &self,
         manifest: &mut MutexGuard<'_, Manifest>,
-        mut changes: Vec<Change>,
+        changes: Vec<Change>,
     ) -> Result<Edit> {
+        let changes = self.complete(changes)?;
+        manifest.prepare(&changes).map_err(|error| self.fail_unless_full(error))
+    }
+
+    /// As [`State::commit_changes`], for the last edit of a clean close.
+    pub(crate) fn close_manifest(
+        &self,
+        manifest: &mut MutexGuard<'_, Manifest>,
+        changes: Vec<Change>,
+    ) -> Result<()> {
+        let changes = self.complete(changes)?;
+        manifest.close(&changes).map_err(|error| self.fail_unless_full(error))
+    }
+
+    /// Adds what every edit says.
+    fn complete(&self, mut changes: Vec<Change>) -> Result<Vec<Change>> {
         // Close releases the directory under the manifest lock, which the caller holds.
         self.check_held()?;
         changes.push(Change::Ids {
@@ -304,10 +320,14 @@ impl State {
             keyspace: self.files.next_keyspace(),
         });
         changes.push(Change::Clock { wall_ms: self.files.clock.told() });
-        manifest.prepare(&changes).map_err(|error| match error.kind() {
+        Ok(changes)
+    }
+
+    fn fail_unless_full(&self, error: Error) -> Error {
+        match error.kind() {
             ErrorKind::NoSpace => error,
             _ => self.fail_with(error),
-        })
+        }
     }
 
     /// The second half.

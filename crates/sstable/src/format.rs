@@ -137,12 +137,12 @@ pub(crate) fn encode_header(header: &Header) -> Vec<u8> {
 pub(crate) fn decode_header(path: &Path, file_id: FileId, page: &[u8]) -> Result<(Header, u32)> {
     let mut reader = Reader::new(path, 0, page);
     reader.expect("magic of a table", MAGIC)?;
-    reader.expect("format version of a table", &VERSION.to_le_bytes())?;
     let crc = u32_at(page, HEADER_CRC_AT).unwrap_or(0);
     let sum = Checksum::of(file_id.0, 0, page.get(..HEADER_CRC_AT).unwrap_or(page));
     if page.len() != PAGE_LEN || crc != sum {
         return Err(Error::corrupt("checksum of the header", path, 0, sum.into(), crc.into()));
     }
+    reader.version("format version of a table", VERSION)?;
     reader.expect("page length", &PAGE_LEN_FIELD.to_le_bytes())?;
     let owner = reader.u64("owner")?;
     reader.expect("file id", &file_id.0.to_le_bytes())?;

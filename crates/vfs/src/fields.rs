@@ -104,6 +104,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// A format's version, four bytes; `Invalid` with a message that says so unless it is the one
+    /// that this build knows. To be asked when the bytes are known to be whole: a changed bit in a
+    /// version is damage, not a newer file.
+    pub fn version(&mut self, what: &'static str, known: u32) -> Result<()> {
+        let found = self.u32(what)?;
+        if found != known {
+            let message = format!("{what} {found}, this build knows {known}");
+            return Err(Error::invalid(message, self.path));
+        }
+        Ok(())
+    }
+
     /// `Corrupt` unless every byte was read.
     pub fn end(&self, what: &'static str) -> Result<()> {
         if self.rest.is_empty() {

@@ -22,6 +22,7 @@ mod state;
 mod call;
 mod image;
 mod disk;
+mod damage;
 mod file;
 mod handle;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub use self::call::{At, Call, CallKind, Fault, Times, What};
 use self::content::Content;
+pub use self::damage::Damage;
 use self::disk::Inner;
 use self::handle::Handle;
 pub use self::handle::SimFs;
@@ -71,48 +73,6 @@ impl fmt::Debug for SimDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SimDisk").finish_non_exhaustive()
     }
-}
-
-/// What happens to the medium under a file that is at rest.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Damage {
-    /// A bit turns: `bit` 0 to 7 of the byte at `offset`.
-    FlipBit {
-        /// Bytes from the start of the file.
-        offset: u64,
-        /// 0 is the lowest.
-        bit: u8,
-    },
-    /// Zeros stand there (a lost write of a fresh block).
-    Zero {
-        /// Bytes from the start of the file.
-        offset: u64,
-        /// How many.
-        len: u64,
-    },
-    /// These bytes stand there (a misdirected write).
-    Overwrite {
-        /// Bytes from the start of the file.
-        offset: u64,
-        /// What stands there.
-        bytes: Vec<u8>,
-    },
-    /// Two blocks stand in each other's place.
-    Swap {
-        /// Where the first starts, in bytes.
-        first: u64,
-        /// Where the second starts, in bytes.
-        second: u64,
-        /// Bytes of each.
-        len: u64,
-    },
-    /// The file ends here.
-    Truncate {
-        /// Its new length in bytes; growing adds zeros.
-        len: u64,
-    },
-    /// The file is gone.
-    Remove,
 }
 
 impl SimDisk {
@@ -312,20 +272,13 @@ impl SimDisk {
     /// # Panics
     /// If there is no such file, or what is damaged lies behind its end.
     pub fn corrupt(&self, path: impl fmt::Display, damage: &Damage) {
-        let path = path.to_string();
-        let mut inner = self.lock();
-        let Some(ino) = find(&inner, &path) else { panic!("there is no {path} to damage") };
-        if *damage == Damage::Remove {
-            let (parent, key) = split(&path);
-            let parent = find(&inner, parent).expect("the parent of what was found");
-            let dir = inner.state.dir_mut(parent);
-            Arc::make_mut(&mut dir.live).remove(&key);
-            Arc::make_mut(&mut dir.durable).remove(&key);
-            return;
-        }
-        let file = inner.state.file_mut(ino);
-        spoil(&mut file.durable, damage);
-        spoil(&mut file.live, damage);
+        damage::strike(&mut self.lock(), &path.to_string(), damage);
+    }
+
+    /// Remembers from now on what every file held before each of its syncs, for
+    /// [`Damage::Lost`] and [`Damage::Misdirected`].
+    pub fn remember(&self) {
+        self.lock().remembers = true;
     }
 
     fn put(&self, path: &str, node: Node) {
@@ -370,34 +323,4 @@ fn find(inner: &Inner, path: &str) -> Option<Ino> {
         }
     }
     Some(ino)
-}
-
-fn spoil(content: &mut Content, damage: &Damage) {
-    let bytes = |content: &Content, offset: u64, len: u64| {
-        assert!(offset + len <= content.len(), "{damage:?} lies behind {}", content.len());
-        let mut bytes = vec![0; usize::try_from(len).expect("fits into memory")];
-        content.read(&mut bytes, offset);
-        bytes
-    };
-    match damage {
-        Damage::FlipBit { offset, bit } => {
-            let old = bytes(content, *offset, 1);
-            content.write(*offset, &[old[0] ^ (1 << bit)]);
-        }
-        Damage::Zero { offset, len } => {
-            let old = bytes(content, *offset, *len);
-            content.write(*offset, &vec![0; old.len()]);
-        }
-        Damage::Overwrite { offset, bytes: new } => {
-            bytes(content, *offset, new.len() as u64);
-            content.write(*offset, new);
-        }
-        Damage::Swap { first, second, len } => {
-            let (one, two) = (bytes(content, *first, *len), bytes(content, *second, *len));
-            content.write(*first, &two);
-            content.write(*second, &one);
-        }
-        Damage::Truncate { len } => content.set_len(*len),
-        Damage::Remove => unreachable!("names are not bytes"),
-    }
 }

@@ -294,6 +294,8 @@ pub enum End {
     Torn {
         /// Where the last whole batch ends.
         offset: u64,
+        /// How many bytes behind it are ignored, up to the last that is not zero.
+        ignored_bytes: u64,
     },
 }
 
@@ -313,6 +315,8 @@ pub fn replay_segment(fs: &Arc<dyn Fs>, name: Name, visit: Visit<'_>) -> Result<
         let cut = Position { segment: header.id, offset: body.end };
         decide(cut, evidence.attested, stop)?;
     }
-    let is_clean = evidence.ignored_bytes == 0;
-    Ok(if is_clean { End::Clean } else { End::Torn { offset: body.end } })
+    Ok(match evidence.ignored_bytes {
+        0 => End::Clean,
+        ignored_bytes => End::Torn { offset: body.end, ignored_bytes },
+    })
 }

@@ -274,7 +274,7 @@ fn a_manifest_reads_back_with_every_committed_edit() {
     commit(&mut manifest, vec![created]).expect("a healthy disk");
     let found = loaded(&disk).expect("it is whole").expect("it is there");
     assert_eq!(found.catalog, *manifest.catalog());
-    assert!(!found.torn);
+    assert_eq!(found.cut, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@ use vfs::testing::check_dump;
 use vfs::{Kind, Name, SimDisk};
 
 use super::*;
+use crate::{Expect, Found, FoundValue, ReadMode, Table};
 
 const DUMPS: &str = include_str!("../../../../docs/formats/sstable.md");
 
@@ -72,4 +73,46 @@ fn the_estimate_follows_the_file() {
     let estimate = builder.len_estimate();
     let len = builder.finish(b"").unwrap().len;
     assert!(estimate.abs_diff(len) < len / 20, "estimated {estimate}, built {len}");
+}
+
+/// A table whose leaves start `skipped` pages behind the header, as if the hole were full of others.
+fn far_table(disk: &SimDisk, skipped: u32, keys: u32) -> Result<(Name, Built)> {
+    let name = Name::new(Kind::new("tbl"), 3);
+    let options = BuilderOptions { file_id: FileId(3), owner: 7, salt: 5, bloom_bits_per_key: 10 };
+    let mut builder = Builder::new(disk.root().create_new(name)?, options)?;
+    builder.flush()?;
+    builder.page += skipped;
+    builder.leaf_page = builder.page;
+    builder.written = page_offset(builder.page);
+    for key in 0..keys {
+        let key = format!("key{key:05}");
+        builder.add(Entry { key: key.as_bytes(), value: Value::Inline(&[9; 300]), expiry: 0 })?;
+    }
+    Ok((name, builder.finish(b"far")?))
+}
+
+#[test]
+fn row_064_pages_past_4_gib_and_up_to_the_last_number_are_found_in_a_sparse_file() {
+    // Around 4 GiB, at 2^40, and where the last leaf has the last number that is allowed.
+    for skipped in [(1 << 20) - 10, 1 << 20, 1 << 28, PAGE_MAX - 30] {
+        let disk = SimDisk::new(1);
+        let (name, built) = far_table(&disk, skipped, 200).unwrap();
+        assert!(built.len > page_offset(skipped) + 16 * PAGE_BYTES, "{built:?}");
+        let expect = Expect { len: built.len, footer_crc: built.footer_crc, owner: 7 };
+        let mode = ReadMode::Positional;
+        let table = Table::open(&disk.root(), name, mode, Some(expect)).unwrap();
+        for key in 0..200 {
+            let found = table.get(format!("key{key:05}").as_bytes()).unwrap();
+            let value = FoundValue::Inline(vec![9; 300].into());
+            assert_eq!(found, Some(Found { value, expiry: 0 }), "key {key} behind {skipped}");
+            assert_eq!(table.get(format!("key{key:05}x").as_bytes()).unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn row_064_a_tree_of_more_pages_than_numbers_is_refused_before_it_is_written() {
+    let disk = SimDisk::new(1);
+    let error = far_table(&disk, PAGE_MAX - 5, 200).unwrap_err();
+    assert!(error.to_string().contains("8 TiB"), "{error}");
 }

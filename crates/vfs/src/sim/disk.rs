@@ -45,6 +45,11 @@ pub(super) struct Inner {
     pub(super) quota_bytes: Option<u64>,
     pub(super) preallocation: Preallocation,
 
+    /// Files keep what they held before each sync.
+    pub(super) remembers: bool,
+    /// Bits of files that one read sees turned: file, offset, bit.
+    pub(super) transient: Vec<(Ino, u64, u8)>,
+
     /// Handles per file or directory.
     open: BTreeMap<Ino, u32>,
     /// Lock files that are held.
@@ -81,6 +86,8 @@ impl Inner {
             late: Vec::new(),
             quota_bytes: None,
             preallocation: Preallocation::Reserves,
+            remembers: false,
+            transient: Vec::new(),
             open: BTreeMap::new(),
             locks: Vec::new(),
             mapped: Vec::new(),

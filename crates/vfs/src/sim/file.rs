@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::call::CallKind;
 use super::content::{PAGE_LEN, piece};
+use super::damage;
 use super::disk::{Inner, Synced, refused};
 use super::handle::Handle;
 use crate::error::{Error, Result};
@@ -69,7 +70,11 @@ fn sync(handle: &Handle, kind: CallKind, poisoned: &AtomicBool) -> Result<()> {
     require_sound(poisoned, handle)?;
     let mut inner = handle.inner(kind)?;
     let outcome = inner.enter_sync(&handle.call(kind), handle.ino);
+    let remembers = inner.remembers;
     let file = inner.state.file_mut(handle.ino);
+    if remembers {
+        file.remember();
+    }
     let errno = match outcome {
         Synced::Kept => {
             file.settle();
@@ -113,6 +118,7 @@ impl File for SimFile {
         let limit = inner.enter(&call, &self.handle.path)?.unwrap_or(buffer.len());
         let wanted = limit.min(buffer.len());
         let count = inner.state.file(self.handle.ino).live.read(&mut buffer[..wanted], offset);
+        damage::flip_once(&mut inner, self.handle.ino, offset, &mut buffer[..count]);
         buffer[count..].fill(GARBAGE);
         Ok(count)
     }
@@ -201,8 +207,13 @@ impl File for SimFile {
         if len == 0 {
             return Ok(Bytes::new());
         }
-        let all = inner.state.file(self.handle.ino).live.to_bytes();
+        let mut all = inner.state.file(self.handle.ino).live.to_bytes();
         let len_bytes = usize::try_from(len).expect("the file was in memory");
+        if damage::flips_once(&inner, self.handle.ino, len) {
+            let mut bytes = all.to_vec();
+            damage::flip_once(&mut inner, self.handle.ino, 0, &mut bytes[..len_bytes]);
+            all = bytes.into();
+        }
         let token = inner.map(self.handle.ino, len);
         Ok(Bytes::from_owner(Mapping { bytes: all.slice(..len_bytes), _token: token }))
     }
@@ -312,9 +323,10 @@ impl AppendMap for SimAppendMap {
         if offset.checked_add(len as u64).is_none_or(|upto| upto > self.end()) {
             return Err(Error::invalid("not written yet", &self.handle.path));
         }
-        let inner = self.handle.inner(CallKind::Read)?;
+        let mut inner = self.handle.inner(CallKind::Read)?;
         let mut bytes = vec![0; len];
         let count = inner.state.file(self.handle.ino).live.read(&mut bytes, offset);
+        damage::flip_once(&mut inner, self.handle.ino, offset, &mut bytes);
         assert_eq!(count, len, "a mapped file is never cut");
         Ok(bytes.into())
     }

@@ -232,6 +232,7 @@ impl<'a> Builder<'a> {
         // What preallocation reserved stays reserved as far as the file reaches.
         let end = content.len().div_ceil(super::content::PAGE_LEN as u64);
         let mut node = FileNode::at_rest(content);
+        node.earlier = Arc::clone(&file.earlier);
         for (start, stop) in &file.reserved {
             if *start < end {
                 node.reserved.push((*start, end.min(*stop)));

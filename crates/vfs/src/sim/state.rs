@@ -64,6 +64,8 @@ pub(super) struct FileNode {
     pub(super) lossy: bool,
     /// Created since the disk was switched on.
     pub(super) fresh: bool,
+    /// What the medium held before each sync, oldest first, on a disk that remembers.
+    pub(super) earlier: Arc<Vec<Content>>,
     /// Page ranges that preallocation reserved: sorted, apart.
     pub(super) reserved: Vec<(u64, u64)>,
 }
@@ -167,6 +169,13 @@ impl FileNode {
     pub(super) fn settle(&mut self) {
         self.durable = self.everything();
         self.pending.clear();
+    }
+
+    /// Remembers what the medium holds.
+    pub(super) fn remember(&mut self) {
+        if !self.pending.is_empty() {
+            Arc::make_mut(&mut self.earlier).push(self.durable.clone());
+        }
     }
 
     /// A sync failed and what was pending is gone, though the cache still shows it.

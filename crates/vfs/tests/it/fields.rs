@@ -134,3 +134,17 @@ fn padding_is_zeros_up_to_the_next_multiple() {
     assert_eq!((writer.len(), writer.is_empty()), (8, false));
     assert_eq!(out, b"lotus\0\0\0");
 }
+
+#[test]
+fn a_version_that_this_build_does_not_know_is_invalid_and_says_both() {
+    let bytes = [[1, 0, 0, 0], [2, 0, 0, 0]].concat();
+    let mut reader = Reader::new(Path::new("dir/file"), 8, &bytes);
+    reader.version("format version of a note", 1).expect("it is known");
+    let error = reader.version("format version of a note", 1).expect_err("it is newer");
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("format version of a note 2, this build knows 1"), "{text}");
+    assert!(text.contains("dir/file"), "{text}");
+    let cut = reader.version("format version of a note", 1).expect_err("nothing is left");
+    assert!(cut.is_corrupt(), "{cut}");
+}

@@ -4,6 +4,7 @@ mod bed;
 
 mod conformance;
 mod crash;
+mod damage;
 mod fault;
 mod fields;
 mod trace;

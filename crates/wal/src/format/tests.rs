@@ -232,3 +232,31 @@ fn row_064_a_frame_that_ends_behind_the_last_position_is_damage() {
     fix_header(&mut bytes);
     assert!(decode(7, &bytes).expect_err("no segment is so long").is_corrupt());
 }
+/// Row 64. Offsets in a segment are counted in units of eight bytes, in 32 bits: frames up to 32 GiB
+/// attest, decode and verify, and the last unit that there is does not wrap.
+#[test]
+fn rows_064_065_frames_far_past_4_gib_attest_and_verify_where_they_are_and_nowhere_else() {
+    const GIB: u64 = 1 << 30;
+    let last = (u64::from(u32::MAX) - 4) * ALIGN;
+    for offset in [4 * GIB - 8, 4 * GIB, 4 * GIB + 8, 16 * GIB, last] {
+        let mut header = header();
+        header.id = SegmentId(9);
+        header.salt = 77;
+        let at = Position { segment: header.id, offset };
+        let synced = synced_field(header.id, Position::default(), at);
+        let mut frame = vec![0; FRAME_HEADER_BYTES + 8];
+        frame[FRAME_HEADER_BYTES..].copy_from_slice(b"far away");
+        seal_frame(header.salt, offset, (FrameKind::Record, SEQ_MAX, synced), 8, &mut frame);
+        let found = find_frame(Path::new("far"), &header, offset, &frame).expect("it is whole");
+        assert_eq!((found.seq, found.attests(&header)), (SEQ_MAX, Some(at)));
+        let body = &frame[FRAME_HEADER_BYTES..];
+        let mut reader = Reader::new(Path::new("far"), offset + FRAME_HEADER_LEN, body);
+        assert_eq!(check_payload(&header, offset, &found, &mut reader).unwrap(), b"far away");
+        // The same offset without its upper half, which is where a cut to 32 bits would look.
+        for wrong in [offset & u64::from(u32::MAX), offset + 8, offset - 8] {
+            if wrong != offset {
+                assert!(find_frame(Path::new("far"), &header, wrong, &frame).is_none(), "{wrong}");
+            }
+        }
+    }
+}

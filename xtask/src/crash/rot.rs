@@ -1,0 +1,159 @@
+//! R7: a cleanly closed database is damaged in every way, one at a time: nothing wrong is ever
+//! served, and nothing goes unreported.
+//!
+//! ```text
+//! base.rs    the databases, built once; which page of which file a key needs
+//! case.rs    one damage; all that are tried
+//! judge.rs   open, every get, scans in both directions, check, merges, reopen
+//! ```
+
+mod base;
+mod case;
+mod judge;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, anyhow};
+use engine::ReadMode;
+
+use self::base::{Base, Bases};
+use self::case::{Case, Extent};
+use super::part::{Finding, Outcome, Part};
+
+/// Damages that one unit tries.
+const UNIT: usize = 64;
+/// One damage in so many is also merged, collected and reopened.
+const MERGED: usize = 16;
+
+/// R7, at some size.
+pub struct Rot {
+    extent: Extent,
+    /// Every damage is read in both ways, or in one of them by turns.
+    both: bool,
+    plan: OnceLock<Plan>,
+}
+
+struct Plan {
+    bases: Bases,
+    /// Which base, which damage.
+    cases: Vec<(u8, Case)>,
+}
+
+impl Rot {
+    /// Every bit of headers and footers, a fiftieth of the rest.
+    pub fn ci() -> Rot {
+        Rot::new(50, 1, false)
+    }
+
+    /// Every bit, every length, every pair of blocks; both ways to read.
+    pub fn long() -> Rot {
+        Rot::new(1, 1, true)
+    }
+
+    fn new(every: u64, edges_every: u64, both: bool) -> Rot {
+        let extent = Extent { every, edges_every, seed: 7 };
+        Rot { extent, both, plan: OnceLock::new() }
+    }
+
+    /// One in so many of what [`Rot::ci`] tries.
+    pub fn sample(every: u64) -> Rot {
+        Rot::new(50 * every, every, false)
+    }
+
+    fn plan(&self) -> &Plan {
+        self.plan.get_or_init(|| {
+            let bases = Arc::new(Base::all().expect("the reference databases are made"));
+            let all = bases.iter().enumerate().flat_map(|(number, base)| {
+                let number = u8::try_from(number).expect("two");
+                case::cases(base, self.extent).into_iter().map(move |case| (number, case))
+            });
+            let cases = all.collect();
+            Plan { bases, cases }
+        })
+    }
+
+    /// Runs one damage again, told by the line of a finding: base, then what [`Case`] shows.
+    ///
+    /// # Errors
+    /// If it must not be, or there is no such damage.
+    pub fn replay(line: &str) -> Result<String> {
+        let bases = Base::all()?;
+        let (name, line) = line.split_once(' ').context("a line starts with a base")?;
+        let base = bases.iter().find(|base| base.name == name);
+        let base = base.with_context(|| format!("no base is called {name:?}"))?;
+        let case = Case::parse(line, base)?;
+        let mut text = String::new();
+        for read in [ReadMode::Positional, ReadMode::Mapped] {
+            let verdict = judge(base, case, read, true)?;
+            text += &format!("{read:?}: {verdict:?}\n");
+        }
+        Ok(text)
+    }
+}
+
+/// A panic is a finding too.
+fn judge(base: &Base, case: Case, read: ReadMode, merges: bool) -> Result<judge::Verdict> {
+    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(base, case, read, merges)));
+    judged.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied());
+        Err(anyhow!("a panic: {}", text.unwrap_or("of no words")))
+    })
+}
+
+impl Part for Rot {
+    fn name(&self) -> String {
+        "R7 rot".to_owned()
+    }
+
+    fn units(&self) -> u64 {
+        self.plan().cases.len().div_ceil(UNIT) as u64
+    }
+
+    fn run(&self, unit: u64) -> Outcome {
+        let plan = self.plan();
+        let first = usize::try_from(unit).expect("a number below that of the units") * UNIT;
+        let mut outcome = Outcome::default();
+        let cases = plan.cases.iter().enumerate().skip(first).take(UNIT);
+        for (number, (base, case)) in cases {
+            let base = &plan.bases[usize::from(*base)];
+            let modes = [ReadMode::Positional, ReadMode::Mapped];
+            let modes = if self.both { &modes[..] } else { &modes[number % 2..=number % 2] };
+            outcome.count(case.kind(), 1);
+            for read in modes {
+                outcome.count("damages judged", 1);
+                let merges = number / 2 % MERGED == 0;
+                match judge(base, *case, *read, merges) {
+                    Ok(verdict) => count(&verdict, *case, &mut outcome),
+                    Err(error) => outcome.findings.push(finding(base, *case, *read, &error)),
+                }
+            }
+        }
+        outcome
+    }
+}
+
+fn count(verdict: &judge::Verdict, case: Case, outcome: &mut Outcome) {
+    let what = match verdict {
+        _ if case.is_transient() => return,
+        judge::Verdict { noticed: false, .. } => "changed nothing",
+        judge::Verdict { opened: false, .. } => "refused at open",
+        judge::Verdict { unreadable, .. } if unreadable.is_empty() => "reported, all readable",
+        _ => "reported, some unreadable",
+    };
+    outcome.count(what, 1);
+}
+
+fn finding(base: &Base, case: Case, read: ReadMode, error: &anyhow::Error) -> Finding {
+    let line = format!("{} {}", base.name, case.show(base));
+    Finding {
+        what: format!("{read:?}, {line}: {error:#}"),
+        replay: format!("cargo xtask crash --rot --replay {line:?}"),
+        kind: case.kind().to_owned(),
+        regression: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
