@@ -312,7 +312,7 @@ fn decode_checked_header(reader: &mut Reader<'_>) -> Result<SegmentHeader> {
     let synced = Position::read("synced position", reader)?;
     let seq_floor = reader.u64("seq floor")?;
     let none = previous_id.0 == 0;
-    let is_end = HEADER_LEN <= len && len <= FRAME_END_MAX && len % ALIGN == 0;
+    let is_end = (HEADER_LEN..=FRAME_END_MAX).contains(&len) && len % ALIGN == 0;
     let lens_fit = if none { len == 0 } else { is_end };
     let seqs_fit = last_seq <= seq_floor && seq_floor <= SEQ_MAX;
     if id <= previous_id || !lens_fit || !seqs_fit || (none && last_seq != 0) {

@@ -93,13 +93,13 @@ fn forged_records_are_refused_or_cover_all_hashes() {
 #[test]
 fn row_071_a_record_that_no_commit_can_have_written_is_damage() {
     let path = Path::new("g");
-    let with = |change: &dyn Fn(&mut Record)| {
+    let with = |change: fn(&mut Record)| {
         let mut record = record();
         change(&mut record);
         decode(path, 0x15, &encode(&record))
     };
-    assert!(with(&|_| {}).is_ok());
-    assert!(with(&|record| record.partitions[0].taken = 9).is_ok(), "one of two took it in");
+    assert!(with(|_| {}).is_ok());
+    assert!(with(|record| record.partitions[0].taken = 9).is_ok(), "one of two took it in");
     let twice = |record: &mut Record| record.partitions[1].file = record.partitions[0].file;
     let run_twice = |record: &mut Record| {
         let older = RunRecord { newest: 8, ..record.runs[0] };
@@ -107,9 +107,8 @@ fn row_071_a_record_that_no_commit_can_have_written_is_damage() {
     };
     let taken = |record: &mut Record| record.partitions.iter_mut().for_each(|p| p.taken = 9);
     let many = |record: &mut Record| record.runs[0].file.expect.entries = u64::MAX;
-    let changes: [(&str, &dyn Fn(&mut Record)); 4] =
-        [("twice", &twice), ("run twice", &run_twice), ("taken", &taken), ("many", &many)];
-    for (name, change) in changes {
-        assert!(with(change).is_err_and(|error| error.is_corrupt()), "{name}");
+    let changes: [fn(&mut Record); 4] = [twice, run_twice, taken, many];
+    for (number, change) in changes.into_iter().enumerate() {
+        assert!(with(change).is_err_and(|error| error.is_corrupt()), "change {number}");
     }
 }
