@@ -16,6 +16,7 @@ pub mod system_env;
 pub mod sim_env;
 pub mod std_fs;
 pub mod sim;
+pub mod golden;
 
 pub use bytes::Bytes;
 

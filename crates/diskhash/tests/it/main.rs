@@ -17,6 +17,8 @@ mod damage;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod sizes;
 #[cfg(test)]
 mod store;

@@ -11,6 +11,8 @@ mod damage;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod merge;

@@ -6,6 +6,7 @@ mod bed;
 mod crash;
 mod damage;
 mod faults;
+mod golden;
 mod group;
 mod hostile;
 mod model;
