@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
 use vfs::{Access, Env, Fs, Kind, Listing, Name};
 use wal::SegmentWriter;
 
@@ -161,7 +162,9 @@ impl Manifest {
             return Err(error.into());
         }
         append(&mut writer, 1, &bytes).map_err(Error::in_doubt)?;
-        fs.sync_dir().map_err(|error| Error::from(error).in_doubt())?;
+        if !planted::is(Bug::PredecessorRemovedEarly) {
+            fs.sync_dir().map_err(|error| Error::from(error).in_doubt())?;
+        }
         let remove = |old: &u64| fs.remove(Name::new(MANIFEST, *old));
         let removed = old.iter().try_for_each(remove);
         let synced = removed.and_then(|()| if old.is_empty() { Ok(()) } else { fs.sync_dir() });
@@ -231,6 +234,9 @@ impl Draft {
         let mut changes = catalog.changes();
         changes.push(Change::Closed { segment: end.segment.0, offset: end.offset, last_seq });
         append(&mut self.writer, 1, &catalog::encode(&changes))?;
+        if planted::is(Bug::CheckpointNamesUnsynced) {
+            return Ok(());
+        }
         Ok(self.fs.sync_dir()?)
     }
 
