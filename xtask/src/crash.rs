@@ -16,6 +16,7 @@ pub mod observe;
 pub mod reach;
 mod copies;
 mod run;
+mod rivals;
 pub mod workload;
 pub mod images;
 mod recovery;
