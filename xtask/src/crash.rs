@@ -30,6 +30,7 @@ pub mod determinism;
 pub mod txns;
 pub mod replay;
 pub mod schedules;
+pub mod planted;
 pub mod suite;
 pub mod long;
 pub mod command;
