@@ -14,6 +14,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vfs::sync::{Mutex, RwLock};
 use vfs::{Error, Fs, Kind, Name, Result, Rng, write_all_at};
@@ -228,6 +229,10 @@ impl Shared {
             commits.poisoned = true;
             return Err(in_doubt(error));
         }
+        if planted::is(Bug::SplitNotAtomic) {
+            let (old, new) = (names_of(&self.newest()), names_of(&generation));
+            old.difference(&new).try_for_each(|name| self.fs.remove(*name))?;
+        }
         generation.id = self.take_id();
         let bytes = encode(&generation.record(self.next_id()));
         generation.record_len = bytes.len() as u64;
@@ -256,7 +261,8 @@ impl Shared {
         match change {
             Change::Apply(run) => {
                 applied += 1;
-                runs.insert(0, Tier { run, written: 1, newest: applied });
+                let at = if planted::is(Bug::OldestRunFirst) { runs.len() } else { 0 };
+                runs.insert(at, Tier { run, written: 1, newest: applied });
             }
             Change::Runs { from, to } => {
                 let at = runs.iter().position(|tier| Some(&tier.run.name) == from.first());
@@ -404,7 +410,15 @@ pub(crate) fn write_record(fs: &Arc<dyn Fs>, id: u64, bytes: &[u8]) -> Written {
         }
         Err(error) => return Written::Unknown(error),
     }
-    match file.sync_data().and_then(|()| fs.sync_dir()) {
+    let sync_file = || match planted::is(Bug::GenerationUnsynced) {
+        true => Ok(()),
+        false => file.sync_data(),
+    };
+    let sync_name = |()| match planted::is(Bug::GenerationNameUnsynced) {
+        true => Ok(()),
+        false => fs.sync_dir(),
+    };
+    match sync_file().and_then(sync_name) {
         Ok(()) => Written::Durable,
         Err(error) => Written::Unknown(error),
     }

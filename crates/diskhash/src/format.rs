@@ -49,6 +49,7 @@ mod tests;
 
 use std::path::Path;
 
+use vfs::planted::{self, Bug};
 use vfs::{Checksum, Error, Reader, Result, Writer};
 
 use crate::address::{
@@ -231,6 +232,9 @@ pub(crate) fn verify_page(path: &Path, salt: u64, number: u64, page: &[u8]) -> R
     let mut reader = Reader::new(path, at, page);
     let found = reader.u32("checksum of a page")?;
     let crc = Checksum::of(salt, at, reader.rest());
+    if planted::is(Bug::HashPageUnchecked) {
+        return Ok(());
+    }
     require(path, "checksum of a page", at, crc.into(), found.into())
 }
 

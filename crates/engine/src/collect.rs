@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use memtable::{Entry, Kind};
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::Ordering;
 use vfs::sync::{MutexGuard, mistake};
 use vfs::{Name, Next};
@@ -21,6 +23,7 @@ use crate::collecting::{Collecting, Failure, Output, Run};
 use crate::error::{ErrorKind, Result};
 use crate::files::{Files, REMAP};
 use crate::listed::Listed;
+use crate::moved;
 use crate::reap;
 use crate::remap::Remap;
 use crate::sample;
@@ -268,7 +271,9 @@ pub(crate) fn install(state: &State, run: Run) -> Result<()> {
     let output = run.take();
     let (segments, remaps) = (Vec::new(), Vec::new());
     let mut opened = Opened { state, output, segments, remaps, keep: false };
-    state.sync_dir()?;
+    if !planted::is(Bug::MovedNameUnsynced) {
+        state.sync_dir()?;
+    }
     for record in &opened.output.segments {
         opened.segments.push(files.open_segment(record)?);
     }
@@ -278,13 +283,20 @@ pub(crate) fn install(state: &State, run: Run) -> Result<()> {
     let mut manifest = state.manifest.lock();
     let edit = Edit::new(manifest.catalog(), &reap::listed(&state.view(), &[]), &opened.output);
     let prepared = state.prepare(&mut manifest, edit.changes(&opened.output))?;
+    if planted::is(Bug::VictimRemovedEarly) {
+        edit.victims.iter().for_each(|victim| files.abandon(victim.name()));
+    }
     opened.keep = true;
     state.commit(&mut manifest, prepared)?;
+    let moved = opened.segments.clone();
     if mistake("victims go before the view is swapped") {
         edit.victims.iter().for_each(|victim| files.abandon(victim.name()));
     }
     state.swap_view(|view| edit.apply(view, &mut opened, files));
     drop(manifest);
+    if planted::is(Bug::GcWritesBack) {
+        write_back(state, &moved)?;
+    }
     for table in edit.unlisted.values() {
         files.abandon(name_of(table));
     }
@@ -295,6 +307,25 @@ pub(crate) fn install(state: &State, run: Run) -> Result<()> {
     counters.gc_reclaimed_bytes.fetch_add(freed.saturating_sub(written), Ordering::Relaxed);
     files.sweep();
     state.restore_reserve()?;
+    Ok(())
+}
+
+/// For [`Bug::GcWritesBack`]: puts every record that moved once more.
+fn write_back(state: &State, moved: &[Arc<Segment>]) -> Result<()> {
+    let mut commit = state.commit.lock();
+    for segment in moved {
+        for frame in segment.frames() {
+            moved::decode(state.files.db_id, segment, &frame?, &mut |_, _, record, _| {
+                commit.last_seq += 1;
+                let (key, seq, value) = (record.key, commit.last_seq, record.value);
+                let entry = Entry { key, seq, kind: Kind::Put, expiry: 0, pointer: 0, value };
+                let table = commit.memtables.iter().find(|(id, _)| *id == record.keyspace);
+                table.into_iter().for_each(|(_, table)| table.insert_one(entry));
+                Ok(())
+            })?;
+        }
+    }
+    state.publish(commit.last_seq);
     Ok(())
 }
 

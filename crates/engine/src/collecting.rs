@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vfs::Name;
+use vfs::planted::{self, Bug};
 use wal::{Frame, FrameIter, Position, Segment, SegmentId};
 
 use crate::catalog::{RemapRecord, SegmentOrigin, SegmentRecord};
@@ -379,6 +380,10 @@ pub(crate) fn is_live(
 ) -> Result<bool> {
     // The records of a keyspace that was dropped are dead.
     let Some(keyspace) = view.keyspace(keyspace) else { return Ok(false) };
+    let is_newer = |table: &Arc<memtable::Memtable>| table.newest_seq(key).is_some();
+    if planted::is(Bug::GcTrustsMemory) && keyspace.memtables.iter().any(is_newer) {
+        return Ok(false);
+    }
     let values = view.values(files.db_id, keyspace.id);
     let newest = keyspace.index.newest_pointer(key, &values)?;
     Ok(newest.is_some_and(|newest| newest.address() == address))

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use memtable::{Cursor, Kind, Memtable, Order};
 use vfs::Name;
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::Ordering;
 use vfs::sync::mistake;
 use wal::{Segment, SegmentId};
@@ -117,7 +118,9 @@ impl Drop for Output<'_> {
 fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()> {
     let segments = generation.segments.read().clone();
     let last = segments.last().expect("a generation has a log segment").id();
-    state.log.sync_sealed(last)?;
+    if !planted::is(Bug::FlushBeforeLogSync) {
+        state.log.sync_sealed(last)?;
+    }
     // Everything in the generation is in place and synced, whoever has not yet said so.
     let flushed_seq = generation.last_seq().max(view.flushed_seq);
     if !mistake("a flush does not publish") {
@@ -126,7 +129,9 @@ fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()>
 
     let plan = plan(state, view, generation, &segments)?;
     let output = build(state, view, generation, &segments, &plan)?;
-    state.sync_dir()?;
+    if !planted::is(Bug::TableNameUnsynced) {
+        state.sync_dir()?;
+    }
     install(state, generation, &segments, &plan, output, flushed_seq)
 }
 
@@ -168,7 +173,9 @@ fn needs_record(keyspace: &KeyspaceView, kind: Kind) -> bool {
     match (keyspace.kind, kind) {
         (IndexKind::BTree, _) => kind == Kind::Pointer,
         // Where nothing was ever flushed, a delete hides nothing.
-        (IndexKind::Hash, Kind::Delete) => !keyspace.index.is_empty(),
+        (IndexKind::Hash, Kind::Delete) => {
+            !keyspace.index.is_empty() && !planted::is(Bug::HashDeleteForgotten)
+        }
         (IndexKind::Hash, Kind::Put | Kind::Pointer) => true,
     }
 }
@@ -299,6 +306,19 @@ fn install(
     let next: Vec<_> = indexes.iter().map(|(id, new)| (*id, new.index.clone())).collect();
     let unlisted = reap::unlisted(manifest.catalog(), &reap::listed(&now, &next));
     changes.extend(unlisted.changes());
+    if planted::is(Bug::LogRemovedEarly) {
+        let kept = |segment: &&Arc<Segment>| plan.promoted.contains(&segment.id());
+        let name = |segment: &Arc<Segment>| Name::new(wal::SEGMENT, segment.id().0.into());
+        segments
+            .iter()
+            .filter(|segment| !kept(segment))
+            .map(name)
+            .for_each(|n| state.files.abandon(n));
+    }
+    if planted::is(Bug::FlushInHalves) {
+        let first = changes.drain(..changes.len() / 2).collect();
+        state.commit_changes(&mut manifest, first)?;
+    }
     let edit = state.prepare(&mut manifest, changes)?;
     // From here on nobody but the MANIFEST knows whether the files count.
     output.keep(state);
@@ -361,6 +381,7 @@ fn first_segment_after(view: &View, generation: &Arc<Generation>) -> SegmentId {
     let index = view.sealed.iter().position(|sealed| Arc::ptr_eq(sealed, generation));
     let next = match index.expect("only a flush takes it out of the view") {
         0 => &view.active,
+        _ if planted::is(Bug::WalMinTooHigh) => &view.active,
         index => &view.sealed[index - 1],
     };
     next.segments.read().first().expect("a generation has a log segment").id()

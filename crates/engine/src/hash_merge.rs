@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use diskhash::{Cursor, Job, Owner, RUN, Verdict};
 
+use vfs::planted::{self, Bug};
+
 use crate::compact::is_expired;
 use crate::dissolve::Dissolver;
 use crate::error::{Error, ErrorKind, Result};
@@ -219,6 +221,9 @@ impl SlotOwner {
     }
 
     fn is_same(&mut self, newer: Slot, older: Slot) -> Result<bool> {
+        if planted::is(Bug::MergeTrustsHash) {
+            return Ok(true);
+        }
         if self.older.as_ref().is_none_or(|(pointer, _)| *pointer != older.pointer) {
             let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()));
             let Some(key) = unless_damaged(key)? else { return Ok(self.doubt(newer, older)) };

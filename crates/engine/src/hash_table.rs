@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use diskhash::{At, Leftovers, Table};
+use vfs::planted::{self, Bug};
 use vfs::sync::Mutex;
 use vfs::{DirEntry, Fs, Kind, Name};
 
@@ -74,7 +75,10 @@ impl HashTable {
         }
         let name = Name::new(HASH, keyspace.into());
         let dir = files.fs.open_dir(name).map_err(Error::named_file)?;
-        let at = At::Generation(record.generation);
+        let at = match planted::is(Bug::NewestGenerationOpened) {
+            true => At::Latest,
+            false => At::Generation(record.generation),
+        };
         let leftovers = if clean { Leftovers::Remove } else { Leftovers::Keep };
         let table = Table::open(dir, &files.env, options(files, keyspace), at, leftovers)?;
         Ok(HashTable::new(files, keyspace, table))

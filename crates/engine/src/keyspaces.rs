@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
+
 use crate::catalog::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash_delta::HashIndex;
@@ -66,7 +68,11 @@ pub(crate) fn open_or_create(
         return Ok(found);
     }
     let used_up = || Error::invalid("the database has used up its keyspace numbers");
-    let id = state.files.take_keyspace().ok_or_else(used_up)?;
+    let id = match planted::is(Bug::KeyspaceIdReused) {
+        true => (0..).find(|id| !manifest.catalog().keyspaces.contains_key(id)),
+        false => state.files.take_keyspace(),
+    };
+    let id = id.ok_or_else(used_up)?;
     let index = options.kind.as_str().to_owned();
     let mut changes = vec![Change::KeyspaceCreated { id, name: name.to_owned(), index }];
     let index = new_index(state, id, options.kind, &mut changes)?;
@@ -80,7 +86,9 @@ pub(crate) fn open_or_create(
             return Err(error);
         }
     };
-    state.commit(&mut manifest, edit)?;
+    if !planted::is(Bug::KeyspaceUnrecorded) {
+        state.commit(&mut manifest, edit)?;
+    }
     let name: Arc<str> = name.into();
     add_to_view(state, id, &name, options.kind, index);
     Ok((id, name, options.kind))

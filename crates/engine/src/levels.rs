@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sstable::{Builder, Cursor, Entry, Table, TableCursor, Value};
+use vfs::planted::{self, Bug};
 use vfs::{Bytes, Name};
 
 use crate::catalog::{Change, TableRecord};
@@ -111,6 +112,7 @@ impl Levels {
                 levels.resize_with(level + 1, Vec::new);
             }
             let at = match level {
+                0 if planted::is(Bug::OldestTableFirst) => levels[0].len(),
                 0 => 0,
                 _ => levels[level].partition_point(|other| other.smallest() < table.smallest()),
             };
@@ -169,6 +171,10 @@ impl TableOutput {
         let full = |(_, table): &(u64, Builder)| table.len_estimate() >= self.table_bytes;
         if self.open.as_ref().is_some_and(full) || self.listed.range_count() >= RANGES_MAX {
             self.end_table()?;
+            if planted::is(Bug::OutputOverflowDropped) {
+                self.count += 1;
+                return Ok(());
+            }
         }
         if self.open.is_none() {
             self.open = Some(self.files.create_table()?);

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memtable::{Entry, Kind, Memtable};
+use vfs::planted::{self, Bug};
 use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
 use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
 
@@ -190,11 +191,15 @@ fn new_files(
     let segment_ids = SegmentIds::new();
     segment_ids.raise_above(SegmentId(catalog.next_segment.saturating_sub(1)));
     let newest_segment = newest(&[wal::SEGMENT, wal::VALUES], SEGMENT_ID_LIMIT);
-    segment_ids.raise_above(SegmentId(u32::try_from(newest_segment).expect("below the limit")));
+    if !planted::is(Bug::SegmentIdReused) {
+        let newest = u32::try_from(newest_segment).expect("below the limit");
+        segment_ids.raise_above(SegmentId(newest));
+    }
     // A directory may be all that is left of a keyspace's creation.
     let newest = u32::try_from(newest(&[HASH], SEGMENT_ID_LIMIT)).expect("below the limit");
     let next = NextIds { file: next_file, keyspace: catalog.next_keyspace.max(newest + 1) };
-    let (db_id, clock_ms) = (catalog.db_id, catalog.clock_ms);
+    let clock_ms = if planted::is(Bug::ClockForgotten) { 0 } else { catalog.clock_ms };
+    let db_id = catalog.db_id;
     Files::new(fs.clone(), env.clone(), db_id, options, segment_ids, next, clock_ms)
 }
 
@@ -279,7 +284,8 @@ fn replay(
     let mut batches = 0;
     let start = Start {
         log_id: Some(catalog.db_id),
-        first: (catalog.wal_min != 0).then_some(SegmentId(catalog.wal_min)),
+        first: (catalog.wal_min != 0 && !planted::is(Bug::ObsoleteLogReplayed))
+            .then_some(SegmentId(catalog.wal_min)),
         attested: catalog.closed.map(|(end, _)| end),
         ids: files.segment_ids.clone(),
         seq_floor: catalog.flushed_seq,
@@ -287,7 +293,7 @@ fn replay(
     };
     let opened =
         Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {
-            if record.seq <= catalog.flushed_seq {
+            if record.seq <= catalog.flushed_seq && !planted::is(Bug::ObsoleteLogReplayed) {
                 return Ok(());
             }
             batches += 1;
@@ -305,7 +311,10 @@ fn replay(
     let empty = memtables.iter().all(|(_, table)| table.is_empty());
     let oldest = recovered.segments.first().map_or(log.active(), |meta| meta.id);
     let wal_min = if empty { log.active() } else { oldest };
-    let last_seq = recovered.max_seq_seen.max(catalog.flushed_seq);
+    let last_seq = match planted::is(Bug::SeqReused) {
+        true => catalog.flushed_seq,
+        false => recovered.max_seq_seen.max(catalog.flushed_seq),
+    };
     Ok(Replay { log, recovered, memtables, last_seq, wal_min })
 }
 
@@ -354,7 +363,11 @@ fn replay_batch(
     while let Some(rest) = batch.payload.get(at..).filter(|rest| !rest.is_empty()) {
         let offset = batch.address.offset + at as u64;
         let place = Position { offset, ..batch.address };
-        let (record, len) = record::decode(files.db_id, place, path, offset, rest)?;
+        let decoded = record::decode(files.db_id, place, path, offset, rest);
+        if decoded.is_err() && planted::is(Bug::BatchReplayedInHalves) {
+            return Ok(());
+        }
+        let (record, len) = decoded?;
         at += len;
         let bad = |what, limit, found| Err(vfs::Error::corrupt(what, path, offset, limit, found));
         if record.seq != batch.seq {
@@ -427,6 +440,14 @@ fn set_aside(
                 changed = true;
             }
         } else if ours.contains(&entry.name.kind) && !known.contains(&entry.name) {
+            if planted::is(Bug::UnknownLeft) {
+                continue;
+            }
+            if planted::is(Bug::UnknownRemoved) {
+                fs.remove(entry.name)?;
+                changed = true;
+                continue;
+            }
             match fs.rename(entry.name, entry.name.quarantine()) {
                 // Somebody copied it back beside its quarantined self; both stay.
                 Err(vfs::Error::Invalid { .. }) => continue,

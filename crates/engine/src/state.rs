@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memtable::Memtable;
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vfs::sync::{Mutex, MutexGuard, OnceLock, RwLock, mistake};
 use vfs::{Job, Lock};
@@ -203,6 +204,7 @@ impl State {
     /// Pins the newest state.
     pub(crate) fn pin(&self) -> Arc<Pin> {
         let (view, seq) = self.newest();
+        let seq = if planted::is(Bug::SnapshotSeesLater) { u64::MAX } else { seq };
         let pin = Arc::new(Pin::new(seq, view));
         self.pins.lock().add(&pin);
         pin
@@ -251,6 +253,9 @@ impl State {
 
     /// Makes the database read-only; the first reason stays.
     pub(crate) fn fail(&self, error: &Error) {
+        if planted::is(Bug::SyncRetried) {
+            return;
+        }
         let mut failure = self.failure.lock();
         failure.get_or_insert_with(|| error.clone());
         self.failed.store(true, Ordering::Release);
@@ -260,6 +265,7 @@ impl State {
     /// nothing; after everything else nobody knows what is on disk, so no more writes.
     pub(crate) fn judge(&self, error: Error) -> Error {
         match error.kind() {
+            ErrorKind::NoSpace if planted::is(Bug::FullDiskFatal) => self.fail_with(error),
             ErrorKind::NoSpace | ErrorKind::Invalid if !self.log.poisoned() => error,
             ErrorKind::Closed | ErrorKind::NotFound | ErrorKind::Conflict => error,
             _ => self.fail_with(error),
@@ -361,6 +367,7 @@ impl State {
     /// True if an error is a full disk's and the reserve gave its space back just now.
     pub(crate) fn pays_for(&self, error: &Error) -> bool {
         let pays = error.kind() == ErrorKind::NoSpace
+            && !planted::is(Bug::ReserveUnused)
             && self.check_held().is_ok()
             && self.files.reserve.spend(&*self.files.fs);
         if pays {
@@ -388,6 +395,9 @@ impl State {
     pub(crate) fn check_held(&self) -> Result<()> {
         let lock = self.lock.lock();
         let Some(lock) = &*lock else { return Err(Error::closed()) };
+        if planted::is(Bug::LockLossUnnoticed) {
+            return Ok(());
+        }
         Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
     }
 

@@ -5,6 +5,8 @@
 //! share)`, as in the log-structured file system (Rosenblum and Ousterhout 1992). Measured in
 //! docs/decisions/0003-promotion-and-garbage.md.
 
+use vfs::planted::{self, Bug};
+
 use crate::catalog::{Catalog, SegmentOrigin, SegmentRecord};
 use crate::options::Options;
 
@@ -56,7 +58,8 @@ pub(crate) fn candidates(
     let is_log =
         |file: &SegmentRecord| file.origin == SegmentOrigin::Promoted && file.id >= catalog.wal_min;
     let eligible = |file: &&SegmentRecord| {
-        file.garbage > 0 && share(file) >= bound && !is_log(file) && !skip(file.id)
+        let is_worth_it = share(file) >= bound && !planted::is(Bug::GarbageForgotten);
+        file.garbage > 0 && is_worth_it && !is_log(file) && !skip(file.id)
     };
     let mut files: Vec<SegmentRecord> =
         catalog.segments.values().filter(eligible).cloned().collect();

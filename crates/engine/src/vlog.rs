@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
 use vfs::{Bytes, Name};
 use wal::{Position, Segment, SegmentId, SegmentWriter};
 
@@ -101,7 +102,8 @@ impl Segments {
     /// Where the record with an address is now; `None` if it was dropped, which only happens to
     /// one that a newer entry shadowed.
     pub(crate) fn place(&self, address: Position) -> Result<Option<Place<'_>>> {
-        if let Some(remap) = self.remaps.get(&address.segment) {
+        let remap = self.remaps.get(&address.segment);
+        if let Some(remap) = remap.filter(|_| !planted::is(Bug::RemapIgnored)) {
             let Some((target, offset)) = remap.find(address.offset)? else { return Ok(None) };
             let segment = self.moved.get(&target).ok_or_else(|| missing_segment(target))?;
             return Ok(Some(Place { segment, offset }));

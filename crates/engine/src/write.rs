@@ -16,6 +16,8 @@ use vfs::sync::atomic::Ordering;
 use vfs::sync::{MutexGuard, mistake};
 use wal::Staged;
 
+use vfs::planted::{self, Bug};
+
 use crate::batch::{Batch, BatchEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush;
@@ -117,6 +119,9 @@ pub(crate) fn write_if(
     }
     if let Some(frame) = &staged.frame {
         let durable = options.durable;
+        if planted::is(Bug::FailedCommitShown) {
+            state.publish(staged.seq);
+        }
         state.log.commit(frame, durable).map_err(|error| state.judge(error.into()))?;
     }
     state.publish(staged.seq);

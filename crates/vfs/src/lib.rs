@@ -4,6 +4,7 @@
 //! that forgets what was not synced. Time, randomness and threads come in through [`Env`].
 
 pub mod sync;
+pub mod planted;
 pub mod random;
 pub mod testing;
 pub mod error;

@@ -12,10 +12,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
 use vfs::{Access, Error, File, Fs, Kind, Name, Result};
 
 use crate::format::{self, HEADER_LEN, Previous, Role, SEGMENT, SegmentHeader, VALUES};
-use crate::position::{Position, SegmentId, SegmentIds};
+use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
 use crate::replay::{self, Body, Evidence, Visit, Window};
 use crate::segment::{SegmentMeta, read_header};
 
@@ -111,7 +112,7 @@ fn raise_ids(fs: &Arc<dyn Fs>, kind: Kind, start: &Start) -> Result<Vec<Name>> {
         if ![kind, SEGMENT, VALUES].contains(&name.kind) || entry.is_dir {
             continue;
         }
-        if let Ok(id) = u32::try_from(name.id) {
+        if let (Ok(id), false) = (u32::try_from(name.id), planted::is(Bug::SegmentIdReused)) {
             start.ids.raise_above(SegmentId(id));
         }
         if name.kind == kind && !name.quarantined {
@@ -254,7 +255,11 @@ fn walk(
         chain.records += body.records;
         chain.last_seq = last_seq;
         chain.max_seq_seen = chain.max_seq_seen.max(last_seq).max(header.seq_floor);
-        let meta = SegmentMeta { id: here.id, len: body.end, first_seq: body.first_seq, last_seq };
+        let len = match next.is_none() && planted::is(Bug::AppendBehindTornTail) {
+            true => here.file.len()? & !(ALIGN - 1),
+            false => body.end,
+        };
+        let meta = SegmentMeta { id: here.id, len, first_seq: body.first_seq, last_seq };
         chain.links.push(Link { file: Arc::clone(&here.file), header: header.clone(), meta });
         match next {
             Some((next, previous)) if body.stop.is_none() => {
@@ -303,6 +308,9 @@ fn end(
         let wanted = evidence.attested.map_or(0, |position| position.offset);
         Error::corrupt("end of log", tip.file.path(), body.end, wanted, body.end)
     });
+    if evidence.ignored_bytes > 0 && planted::is(Bug::TornTailRefused) {
+        return Err(stop);
+    }
     replay::decide(cut, evidence.attested, stop)?;
     chain.max_seq_seen = chain.max_seq_seen.max(evidence.seq);
     chain.cut = (evidence.ignored_bytes > 0).then_some((cut, evidence.ignored_bytes));

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::Ordering;
 use vfs::sync::{MutexGuard, mistake};
 use vfs::{Env, Error, Job, Name, Next, Result};
@@ -99,7 +100,9 @@ impl Log {
         self.check_seq(tail, seq)?;
         let rotated = self.make_room(tail, format::frame_len(len as u64))?;
         tail.drop_unfinished();
-        let position = tail.encode((FrameKind::Record, seq), len, self.synced.done(), fill);
+        let attests_all = planted::is(Bug::AttestsUnsynced);
+        let synced = if attests_all { tail.end() } else { self.synced.done() };
+        let position = tail.encode((FrameKind::Record, seq), len, synced, fill);
         self.finish(tail, position, rotated)
     }
 
@@ -155,7 +158,8 @@ impl Log {
     /// What the disk said to the thread that led the group; `Poisoned` to all others, and to
     /// everyone after a failure. Whether the record survives is unknown then.
     pub fn commit(&self, staged: &Staged, durable: bool) -> Result<()> {
-        if durable || self.options.durability == Durability::Always {
+        let durable = durable || self.options.durability == Durability::Always;
+        if durable && !planted::is(Bug::AckBeforeSync) {
             return self.sync_to(staged.end);
         }
         self.write_to(staged.end)?;
@@ -237,10 +241,10 @@ impl Log {
         };
         self.write_to(end)?;
         let (active, sealed) = segments.split_last().expect("the active segment is one of them");
-        for segment in sealed {
+        for segment in sealed.iter().filter(|_| !planted::is(Bug::OlderSegmentsUnsynced)) {
             segment.sync()?;
         }
-        if has_new_names {
+        if has_new_names && !planted::is(Bug::RotationNamesUnsynced) {
             self.fs.sync_dir()?;
         }
         active.sync()?;
@@ -357,6 +361,10 @@ impl Log {
             tail.active().seal(end.offset);
             break (Arc::clone(tail.active()), end);
         };
+        if planted::is(Bug::CloseUnsynced) {
+            self.write_to(end)?;
+            return Ok(Closed { end: active.meta() });
+        }
         self.sync_to(end)?;
         self.sync_sealed(active.id())?;
         self.poison.watch(active.cut())?;

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vfs::sync::{Mutex, RwLock};
 use vfs::{Env, Error, File, Fs, Name, Result};
@@ -133,7 +134,10 @@ impl Log {
         let append_mode = options.append_mode_in(&*fs)?;
         let chain = chain::replay_log(&fs, options.kind, &start, visit)?;
         keep(&*fs, &chain)?;
-        let seq_floor = start.seq_floor.max(chain.max_seq_seen);
+        let seq_floor = match planted::is(Bug::SeqReused) {
+            true => start.seq_floor,
+            false => start.seq_floor.max(chain.max_seq_seen),
+        };
         let tip = chain.links.last();
         let end = tip.map(|tip| Position { segment: tip.meta.id, offset: tip.meta.len });
         let maker = Maker { fs: &fs, options: &options, append_mode };
@@ -297,7 +301,13 @@ fn previous(meta: &SegmentMeta) -> Previous {
 
 /// Makes durable what a replay found: the next segment's header will say that it is.
 fn keep(fs: &dyn Fs, chain: &Chain) -> Result<()> {
+    if planted::is(Bug::RecoveryKeepsUnsynced) {
+        return Ok(());
+    }
     for link in &chain.links {
+        if planted::is(Bug::RecoveryTruncates) {
+            link.file.truncate(link.meta.len)?;
+        }
         link.file.sync_data()?;
     }
     if chain.links.is_empty() { Ok(()) } else { fs.sync_dir() }

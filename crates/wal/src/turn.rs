@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vfs::sync::{Condvar, Mutex, mistake};
 use vfs::{Error, Result};
@@ -43,7 +44,7 @@ impl Poison {
     }
 
     pub(crate) fn set(&self) {
-        self.failed.store(true, Ordering::Release);
+        self.failed.store(!planted::is(Bug::SyncRetried), Ordering::Release);
     }
 
     /// Passes a result on; a failure is remembered.

@@ -46,6 +46,10 @@ pub enum Op {
     Expire,
     /// `Db::checkpoint_on`, beside the database; its target is opened at the end and after a crash.
     Checkpoint,
+    /// A transaction over what somebody else writes meanwhile: it must not commit.
+    Contend,
+    /// The clock is set back over the expiry of a value that was seen to have expired.
+    Back,
     /// Many small values in one batch, so that a hash table splits.
     Many,
     /// Removes most of them.
@@ -53,7 +57,7 @@ pub enum Op {
 }
 
 /// Calls and their names in a replay line.
-const NAMES: [(Op, &str); 22] = [
+const NAMES: [(Op, &str); 24] = [
     (Op::Put, "put"),
     (Op::BigPut, "bigput"),
     (Op::Delete, "delete"),
@@ -74,6 +78,8 @@ const NAMES: [(Op, &str); 22] = [
     (Op::Swap, "swap"),
     (Op::Expire, "expire"),
     (Op::Checkpoint, "checkpoint"),
+    (Op::Contend, "contend"),
+    (Op::Back, "back"),
     (Op::Many, "many"),
     (Op::Few, "few"),
 ];
@@ -82,7 +88,7 @@ const ELEVEN: usize = 11;
 /// How many of [`NAMES`] the exhaustive exploration combines.
 const COMBINED: usize = 16;
 /// How many of [`NAMES`] random sequences are drawn from.
-const DRAWN: usize = 20;
+const DRAWN: usize = 22;
 
 fn first(count: usize) -> Vec<Op> {
     NAMES[..count].iter().map(|(op, _)| *op).collect()

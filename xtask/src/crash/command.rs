@@ -15,6 +15,7 @@ use super::lives::Lives;
 use super::long::{self, Long};
 use super::orders::Orders;
 use super::part::Part;
+use super::planted;
 use super::replay;
 use super::suite::{self, Size};
 use super::txns::Transactions;
@@ -23,7 +24,7 @@ use super::txns::Transactions;
 const FINDINGS: &str = "target/crash-findings";
 
 /// `cargo xtask crash`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
     /// Explores all sequences up to this length.
     #[arg(long, value_name = "LEN")]
@@ -91,6 +92,15 @@ pub struct Arguments {
     /// The disk lies while the workload runs; the harness must find it.
     #[arg(long, value_name = "NAME")]
     lie: Option<String>,
+    /// Shows that every planted bug is found, and how.
+    #[arg(long)]
+    planted: bool,
+    /// Of the planted bugs, only those with this in their names.
+    #[arg(long, value_name = "TEXT", requires = "planted")]
+    only: Option<String>,
+    /// Also writes the table of the planted bugs to a file.
+    #[arg(long, value_name = "FILE", requires = "planted")]
+    markdown: Option<PathBuf>,
 }
 
 /// Explores or replays.
@@ -98,6 +108,10 @@ pub struct Arguments {
 /// # Errors
 /// If something must not be.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.planted {
+        let Arguments { threads, only, markdown, .. } = arguments.clone();
+        return planted::run(&planted::Settings { threads, only, markdown });
+    }
     if let Some(line) = &arguments.replay {
         ensure!(replay::line(line)?, "it fails");
         return Ok(());

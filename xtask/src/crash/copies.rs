@@ -44,6 +44,11 @@ pub(super) fn home(disk: &SimDisk) -> vfs::Result<Arc<dyn Fs>> {
     disk.root().open_dir(HOME)
 }
 
+/// Puts another file in the place of the database's lock file.
+pub(super) fn replace_lock(disk: &SimDisk) {
+    disk.write_file(format!("{HOME}/LOCK"), b"");
+}
+
 /// The directory of checkpoint number `number`, counted from 1.
 ///
 /// # Errors

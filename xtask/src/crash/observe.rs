@@ -1,11 +1,11 @@
 //! Reads a store whole, every way there is, and says if the ways agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use engine::{Db, ErrorKind, Keyspace, Range, Snapshot, Stats};
-use vfs::{Fs, Kind, Listing};
+use vfs::{Fs, Kind, Listing, Name};
 
 use super::history::Seen;
 use crate::kind::Kind as IndexKind;
@@ -197,6 +197,37 @@ fn check_hash_tables(stats: &Stats, fs: &Arc<dyn Fs>, listing: &Listing) -> Resu
          {keyspaces} with {named} files in use, {} held by readers",
         stats.retired_files
     );
+    Ok(())
+}
+
+/// Names of data files, those in directories of hash tables too, as they were before they were set
+/// aside.
+///
+/// # Errors
+/// If a directory cannot be listed.
+pub fn kept_files(fs: &Arc<dyn Fs>) -> Result<BTreeSet<String>> {
+    let data = ["tbl", "map", "val", "run", "part"].map(Kind::new);
+    let mut names = BTreeSet::new();
+    for entry in fs.list().context("list of files")?.entries {
+        if entry.is_dir {
+            let inside = kept_files(&fs.open_dir(entry.name)?)?;
+            names.extend(inside.into_iter().map(|name| format!("{}/{name}", entry.name)));
+        } else if data.contains(&entry.name.kind) {
+            names.insert(Name::new(entry.name.kind, entry.name.id).to_string());
+        }
+    }
+    Ok(names)
+}
+
+/// An open that does not follow a clean close sets aside what it does not know, and removes none of
+/// it: somebody else may know what it was.
+///
+/// # Errors
+/// If a data file is gone.
+pub fn require_kept(before: &BTreeSet<String>, fs: &Arc<dyn Fs>) -> Result<()> {
+    let after = kept_files(fs)?;
+    let gone: Vec<&String> = before.difference(&after).collect();
+    ensure!(gone.is_empty(), "the open removed {gone:?}");
     Ok(())
 }
 

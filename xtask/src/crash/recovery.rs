@@ -121,9 +121,13 @@ impl Recovery {
     pub(super) fn run(&self, image: &SimDisk, allowed: &Allowed) -> Result<Recovered> {
         let clock_ms = allowed.bounds.clock_ms;
         let (fs, sim) = (copies::home(image)?, self.env(clock_ms, Duration::ZERO));
+        let before = observe::kept_files(&fs)?;
         let db = Db::open_on(fs.clone(), sim.env.clone(), self.config.options());
         let db = db.context("open")?;
         let open_calls = image.boundaries() - 1;
+        if !db.stats().recovery.clean {
+            observe::require_kept(&before, &fs)?;
+        }
         let seen = observe::read(&db).context("first recovery")?;
         let states = allowed.find(&seen).context("first recovery")?;
         observe::check(&db, &fs).context("first recovery")?;

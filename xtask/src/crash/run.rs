@@ -22,7 +22,7 @@ pub(super) const SECOND: &str = "second";
 /// How long a value with an expiry lives.
 const TTL: Duration = Duration::from_secs(1);
 /// How far a tick takes the clock: beyond every expiry so far.
-const TICK: Duration = Duration::from_secs(2);
+pub(super) const TICK: Duration = Duration::from_secs(2);
 
 /// Who promises that a commit is durable when its call returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,10 +49,10 @@ pub(super) struct Run {
     pub(super) disk: SimDisk,
     /// The boundary before the store is made.
     pub(super) started: usize,
-    fs: Arc<dyn Fs>,
+    pub(super) fs: Arc<dyn Fs>,
     pub(super) sim: SimEnv,
     pub(super) random: Random,
-    seed: u64,
+    pub(super) seed: u64,
     /// Gone only while the store is reopened.
     db: Option<Db>,
     pub(super) history: History,
@@ -144,7 +144,7 @@ impl Run {
     }
 
     /// The keyspace that most calls write to.
-    fn main_name(&self) -> &'static str {
+    pub(super) fn main_name(&self) -> &'static str {
         match self.config.kind {
             Kind::Btree => DEFAULT_KEYSPACE,
             Kind::Hash => SECOND,
@@ -159,7 +159,7 @@ impl Run {
         }
     }
 
-    fn keyspace(&self, name: &str) -> Result<Keyspace> {
+    pub(super) fn keyspace(&self, name: &str) -> Result<Keyspace> {
         observe::keyspace(self.db(), name)
     }
 
@@ -411,6 +411,11 @@ impl Run {
 
     pub(super) fn reopen(&mut self) -> Result<()> {
         self.verify()?;
+        self.restart()
+    }
+
+    /// As [`Run::reopen`], without a look before it.
+    pub(super) fn restart(&mut self) -> Result<()> {
         self.snapshots.clear();
         let generation = self.generation();
         self.reach.add_stats(&self.db().stats());
@@ -456,7 +461,7 @@ fn put(keyspace: &str, key: &str, value: &Arc<[u8]>, expiry_ms: u64) -> Change {
     Change::Put(keyspace.to_owned(), key.as_bytes().to_vec(), entry)
 }
 
-fn require_equal(expected: &Seen, found: &Seen) -> Result<()> {
+pub(super) fn require_equal(expected: &Seen, found: &Seen) -> Result<()> {
     ensure!(expected == found, "not what was written:\n{}", diff(expected, found));
     Ok(())
 }

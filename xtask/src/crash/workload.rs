@@ -66,6 +66,7 @@ pub fn record(config: Config, ops: &[Op], seed: u64, lie: Option<Lie>) -> Result
     let stats = run.db().stats();
     run.reach.add_stats(&stats);
     run.reach.add_calls(&run.disk.trace());
+    run.require_lock().context("the lock")?;
     let Run { disk, history, copies, reach, .. } = run;
     disk.kill();
     Ok(Recording { disk, history, copies, prelude, first, last, stats, reach })
@@ -116,6 +117,8 @@ pub(super) fn step(run: &mut Run, op: Op) -> Result<()> {
         Op::Compact => run.flushing(Db::compact)?,
         Op::Gc => run.db().collect_garbage()?,
         Op::Checkpoint => run.checkpoint()?,
+        Op::Contend => run.contend()?,
+        Op::Back => run.back()?,
         Op::Snapshot => run.snapshot(),
         Op::Tick => run.tick(),
         Op::Reopen => run.reopen()?,
