@@ -8,7 +8,7 @@
 //!
 //! A reader pays a comparison, and only when it meets an entry that has expired.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use vfs::sync::atomic::{AtomicU64, Ordering};
 
 /// Times in milliseconds since 1970.
 #[derive(Debug, Default)]
