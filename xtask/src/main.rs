@@ -74,7 +74,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Disks(arguments) => disks::run(&arguments),
         Command::Ci => ci::run(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
-        Command::Crash(arguments) => xtask::crash::command::run(&arguments),
+        Command::Crash(arguments) => xtask::crash::command::run(&root()?, &arguments),
         Command::Tidy => tidy::run(&root()?),
         Command::Simulate { experiment } => {
             simulate::run(experiment);

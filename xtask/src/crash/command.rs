@@ -17,6 +17,8 @@ use super::orders::Orders;
 use super::part::Part;
 use super::planted;
 use super::replay;
+use super::rot::Rot;
+use super::schedules;
 use super::suite::{self, Size};
 use super::txns::Transactions;
 
@@ -74,6 +76,18 @@ pub struct Arguments {
     /// Runs what a finding says again.
     #[arg(long, value_name = "LINE")]
     replay: Option<String>,
+    /// R7 and R8: damages resting databases everywhere, and tears tails.
+    #[arg(long)]
+    rot: bool,
+    /// Runs one damage again, told by a finding.
+    #[arg(long, value_name = "LINE")]
+    rot_replay: Option<String>,
+    /// Lets models of the store's threads run under many schedules.
+    #[arg(long)]
+    schedules: bool,
+    /// Runs one chunk of schedules again, told by a finding.
+    #[arg(long, value_name = "MODEL:CHUNK")]
+    schedule: Option<String>,
     /// R13: everything that may happen around a garbage collection, in every order.
     #[arg(long)]
     orders: bool,
@@ -83,7 +97,8 @@ pub struct Arguments {
     /// R12: equal seeds make equal calls.
     #[arg(long)]
     determinism: bool,
-    /// With one of these three: so many random orders, operations or seeds.
+    /// With one of these three, or schedules: so many random orders, operations, seeds, or
+    /// schedules of each model.
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
     /// With one of these three: one unit alone, told by a finding.
@@ -107,7 +122,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// If something must not be.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     if arguments.planted {
         let Arguments { threads, only, markdown, .. } = arguments.clone();
         return planted::run(&planted::Settings { threads, only, markdown });
@@ -116,11 +131,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ensure!(replay::line(line)?, "it fails");
         return Ok(());
     }
+    if let Some(line) = &arguments.rot_replay {
+        print!("{}", Rot::replay(line)?);
+        return Ok(());
+    }
+    if let Some(line) = &arguments.schedule {
+        return schedules::replay(root, line);
+    }
     if arguments.table {
         print!("{}", long::table(&arguments.state)?);
         return Ok(());
     }
-    let mut parts = chosen(arguments)?;
+    let mut parts = chosen(root, arguments)?;
     if let Some(text) = &arguments.part {
         parts.retain(|part| part.name().contains(text));
         ensure!(!parts.is_empty(), "no part has {text:?} in its name");
@@ -195,12 +217,16 @@ fn units_of_their_own(arguments: &Arguments) -> Vec<Box<dyn Part>> {
 }
 
 /// The parts that the arguments ask for.
-fn chosen(arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
+fn chosen(root: &Path, arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
     if arguments.ci || arguments.long {
         let size = if arguments.long { Size::Long } else { Size::Ci };
-        return Ok(suite::all(size, arguments.seed));
+        return suite::all(root, size, arguments.seed);
     }
     let mut parts = units_of_their_own(arguments);
+    if arguments.schedules {
+        let count = arguments.count.unwrap_or(schedules::COUNT_CI);
+        parts.extend(suite::schedules(root, count)?);
+    }
     if !parts.is_empty() {
         return Ok(parts);
     }
@@ -213,6 +239,9 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
     }
     if let Some(seeds) = arguments.random {
         parts.push(Box::new(Lives { first: arguments.seed, seeds, minimise: true }));
+    }
+    if arguments.rot {
+        parts.extend(suite::rot(Size::Ci));
     }
     let sequences = arguments.exhaustive.is_some() || arguments.sequences.is_some();
     if parts.is_empty() || sequences {

@@ -149,7 +149,7 @@ fn finding(base: &Base, case: Case, read: ReadMode, error: &anyhow::Error) -> Fi
     let line = format!("{} {}", base.name, case.show(base));
     Finding {
         what: format!("{read:?}, {line}: {error:#}"),
-        replay: format!("cargo xtask crash --rot --replay {line:?}"),
+        replay: format!("cargo xtask crash --rot-replay {line:?}"),
         kind: case.kind().to_owned(),
         regression: String::new(),
     }

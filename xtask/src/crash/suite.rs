@@ -1,5 +1,10 @@
 //! The parts of the bars R1 to R16 that `cargo xtask crash` runs by itself, at the size of CI and of
-//! the long run. R9, R10 and R15 are other commands, R17 and R18 tests.
+//! the long run. R9 and R10 are `cargo xtask fuzz`, R15 is `cargo xtask kill`, R11 `--planted`; R17
+//! and R18 are tests.
+
+use std::path::Path;
+
+use anyhow::Result;
 
 use super::call::Op;
 use super::campaign::Campaign;
@@ -8,6 +13,9 @@ use super::images::{Effort, Nested};
 use super::lives::Lives;
 use super::orders::Orders;
 use super::part::Part;
+use super::rot::Rot;
+use super::schedules::{COUNT_CI, COUNT_LONG, Mistakes, Program, Schedules};
+use super::torn::Torn;
 use super::txns::Transactions;
 
 /// Seeds begin here, so that a long run sees other ones than CI.
@@ -22,12 +30,38 @@ pub enum Size {
     Long,
 }
 
-/// Every part.
-pub fn all(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
+/// Every part. The store's threads under a scheduler are built in the workspace in `root`.
+///
+/// # Errors
+/// If that does not build.
+pub fn all(root: &Path, size: Size, seed: u64) -> Result<Vec<Box<dyn Part>>> {
     let mut parts = crashes(size, seed);
     parts.push(lives(size, seed));
+    parts.extend(rot(size));
     parts.extend(orders_and_histories(size, seed));
-    parts
+    parts.extend(match size {
+        Size::Ci => schedules(root, COUNT_CI)?,
+        Size::Long => schedules(root, COUNT_LONG)?,
+    });
+    Ok(parts)
+}
+
+/// R7 and R8.
+pub fn rot(size: Size) -> Vec<Box<dyn Part>> {
+    match size {
+        Size::Ci => vec![Box::new(Rot::ci()), Box::new(Torn::ci())],
+        Size::Long => vec![Box::new(Rot::long()), Box::new(Torn::ci())],
+    }
+}
+
+/// The store's threads, and proofs that their models are awake.
+///
+/// # Errors
+/// If they do not build.
+pub fn schedules(root: &Path, count: u64) -> Result<Vec<Box<dyn Part>>> {
+    let program = Program::build(root)?;
+    let mistakes = Mistakes::new(program.clone());
+    Ok(vec![Box::new(mistakes), Box::new(Schedules::new(program, count))])
 }
 
 /// R12, R13 and R16.

@@ -98,7 +98,7 @@ impl Part for Torn {
                 Ok(what) => outcome.count(what, 1),
                 Err(error) => outcome.findings.push(Finding {
                     what: format!("{}, {harm:?} at {at:?}: {error:#}", run.name),
-                    replay: format!("cargo xtask crash --torn (unit {unit})"),
+                    replay: format!("cargo xtask crash --rot --part R8 --unit {unit}"),
                     kind: format!("{harm:?}").split(' ').next().unwrap_or_default().to_owned(),
                     regression: String::new(),
                 }),
