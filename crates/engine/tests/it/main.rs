@@ -10,6 +10,7 @@ mod bad_input;
 mod crashes;
 mod faults;
 mod full_disk;
+mod golden;
 mod values;
 mod expiry;
 mod atomic;
