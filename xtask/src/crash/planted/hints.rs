@@ -4,9 +4,9 @@
 //! campaigns go through. The hunt's own control explores it without a bug.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use vfs::planted::Bug;
+use vfs::planted::{self, Bug};
 
 use crate::crash::call::Op;
 use crate::crash::campaign::Campaign;
@@ -14,6 +14,7 @@ use crate::crash::images::Effort;
 use crate::crash::orders::Orders;
 use crate::crash::part::Part;
 use crate::crash::plan::{Acks, Config, Jobs};
+use crate::crash::rot::Rot;
 use crate::kind::Kind;
 
 /// A piece of the crash campaign.
@@ -66,6 +67,9 @@ impl Piece {
     }
 }
 
+/// A prime that divides no part's count of units.
+const STRIDE: u64 = 7919;
+
 /// Where a bug is hunted.
 pub(super) struct Hunt {
     /// In words.
@@ -78,16 +82,37 @@ pub(super) struct Hunt {
     pub(super) part: Arc<dyn Part>,
 }
 
-/// Where a bug is hunted. What the hunt begins with is made by whoever calls this, with the bug or
-/// without it.
+/// Where a bug is hunted. What the hunt begins with is made here and now, with the bug that is on or
+/// without any.
 pub(super) fn hunt_of(bug: Bug) -> Hunt {
-    if bug == Bug::GcWritesBack {
-        let part = Arc::new(Orders::quick(1));
-        return Hunt { place: part.name(), judges: "orders", stride: 1, part };
+    static ROT: OnceLock<Arc<Rot>> = OnceLock::new();
+    match bug {
+        Bug::GcWritesBack => {
+            let part = Arc::new(Orders::quick(1));
+            Hunt { place: part.name(), judges: "orders", stride: 1, part }
+        }
+        // What is damaged was written with the bug.
+        Bug::PageUnsalted => rot(Arc::new(Rot::ci())),
+        // Others read what sound code wrote.
+        Bug::DamageTakenForTail
+        | Bug::InputErrorIgnored
+        | Bug::PageUnchecked
+        | Bug::RecordUnchecked
+        | Bug::HashPageUnchecked => {
+            planted::with(None, || rot(ROT.get_or_init(|| Arc::new(Rot::ci())).clone()))
+        }
+        _ => {
+            let piece = piece(bug);
+            let (place, part) = (piece.to_string(), Arc::new(piece.campaign()));
+            Hunt { place, judges: "images", stride: 1, part }
+        }
     }
-    let piece = piece(bug);
-    let (place, part) = (piece.to_string(), Arc::new(piece.campaign()));
-    Hunt { place, judges: "images", stride: 1, part }
+}
+
+fn rot(part: Arc<Rot>) -> Hunt {
+    // Makes the databases.
+    part.units();
+    Hunt { place: part.name(), judges: "damages judged", stride: STRIDE, part }
 }
 
 /// Which part of the exploration is to find a bug that no crash shows, while that part is not there.
@@ -98,12 +123,6 @@ pub(super) fn awaits(bug: Bug) -> Option<&'static str> {
         | Bug::FailedCommitShown
         | Bug::FullDiskFatal
         | Bug::ReserveUnused => Some("faults"),
-        Bug::DamageTakenForTail
-        | Bug::InputErrorIgnored
-        | Bug::PageUnchecked
-        | Bug::PageUnsalted
-        | Bug::RecordUnchecked
-        | Bug::HashPageUnchecked => Some("rot"),
         _ => None,
     }
 }
