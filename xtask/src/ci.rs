@@ -16,7 +16,7 @@ const BUILD_ONLY: &str = "ci: build only";
 /// Runs every step in order and stops at the first that fails. Prints each step's duration.
 pub(crate) fn run(root: &Path) -> Result<()> {
     type Step = (&'static str, fn(&Path) -> Result<()>);
-    let steps: [Step; 9] = [
+    let steps: [Step; 12] = [
         ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
         ("tidy", tidy::run),
         ("clippy", |root| {
@@ -27,12 +27,11 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("doctests", doctests),
         ("docs", docs),
         ("examples", examples),
-        ("crash", |root| {
-            let explorer = ["--", "crash", "--exhaustive", "2"];
-            let build = ["run", "--release", "--package", "xtask"];
-            cargo(root, &[&build[..], &explorer[..]].concat())
-        }),
-        ("demo", |root| cargo(root, &["run", "--release", "--package", "xtask", "--", "demo"])),
+        ("crash", |root| xtask(root, &["crash", "--ci"])),
+        ("planted", |root| xtask(root, &["crash", "--planted"])),
+        ("kill", |root| xtask(root, &["kill", "--rounds", "40"])),
+        ("disks", |root| xtask(root, &["disks"])),
+        ("demo", |root| xtask(root, &["demo"])),
     ];
     let mut durations = Vec::new();
     for (name, step) in steps {
@@ -138,6 +137,11 @@ fn cargo_path() -> OsString {
 
 fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     finish(Command::new(cargo_path()).args(arguments).current_dir(root))
+}
+
+/// Another command of these tools, as a user runs it.
+fn xtask(root: &Path, arguments: &[&str]) -> Result<()> {
+    cargo(root, &[&["run", "--release", "--package", "xtask", "--"], arguments].concat())
 }
 
 /// Runs a command to its end; anything but success is an error that names it.
