@@ -34,7 +34,7 @@ enum Command {
         filter: Vec<String>,
     },
     /// Crashes short sequences of calls at every call of the file system, in every way.
-    Crash(xtask::crash::command::Arguments),
+    Crash(Box<xtask::crash::command::Arguments>),
     /// Checks the rules of STYLE.md: layers, sizes, names, leftovers.
     Tidy,
     /// Runs the store on real files, through a kill, and verifies every byte.

@@ -278,7 +278,7 @@ fn bits_and_lengths(base: &Base, index: usize, extent: Extent, cases: &mut Vec<C
             if extent.takes(name) || (is_edge(offset) && extent.takes_edge(name)) {
                 cases.push(Case::Flip { file, offset: small(offset), bit });
             }
-            if extent.takes(name ^ 0x5a5a) && (is_edge(offset) || name % 5 == 0) {
+            if extent.takes(name ^ 0x5a5a) && (is_edge(offset) || name.is_multiple_of(5)) {
                 cases.push(Case::Once { file, offset: small(offset), bit });
             }
         }
