@@ -117,6 +117,15 @@ impl Error {
         Error { source: self.source.clone(), ..Error::new(ErrorKind::ReadOnly, message) }
     }
 
+    /// True if a sync failed, also one for want of space: it is never tried again.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        let below = self.source.as_deref();
+        matches!(
+            below,
+            Some(vfs::Error::NoSpace { op: "sync", .. } | vfs::Error::Io { op: "sync", .. })
+        )
+    }
+
     /// The same error where nobody knows what reached the disk: what `NoSpace` and `Invalid`
     /// promise, that nothing was changed, does not hold then.
     pub(crate) fn in_doubt(self) -> Error {

@@ -398,7 +398,11 @@ impl State {
         if planted::is(Bug::LockLossUnnoticed) {
             return Ok(());
         }
-        Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
+        let verified = lock.verify();
+        if let Err(error) = &verified {
+            self.fail(&unheld(error));
+        }
+        Ok(verified?)
     }
 
     /// Lets go of the directory. The caller holds every lock under which it is changed.
@@ -504,7 +508,17 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-fn lost_lock() -> Error {
-    let message = "the LOCK file was removed or replaced while the database was open";
-    Error::new(ErrorKind::Locked, message)
+/// Why a database that cannot prove that it holds its directory takes no more writes.
+///
+/// Postmortem: we believed that nothing but a lost lock can go wrong with it. A look at the file
+/// can fail too, and whoever was told that the file is gone, and not which, looked in vain.
+fn unheld(error: &vfs::Error) -> Error {
+    let path = error.path().display();
+    let reason = match error {
+        vfs::Error::Locked { .. } => {
+            "was removed or replaced while the database was open".to_owned()
+        }
+        error => format!("could not be looked at: {error}"),
+    };
+    Error::new(ErrorKind::Locked, format!("{path} {reason}"))
 }

@@ -115,6 +115,23 @@ impl History {
         self.attempts.push((calls, self.commits.len()));
     }
 
+    /// The same commits for a run that counts its calls from 0: all of them lie before it.
+    pub fn told_again(&self) -> History {
+        let Bounds { durable, attempted, flushed, clock_ms } = self.bounds(usize::MAX);
+        History {
+            commits: self.commits.clone(),
+            attempts: vec![(0, attempted)],
+            acks: vec![(0, durable, flushed)],
+            clock: vec![(0, clock_ms)],
+        }
+    }
+
+    /// The newest commit was refused: it never was.
+    pub fn withdraw(&mut self) {
+        self.commits.pop().expect("a commit was attempted");
+        self.attempts.pop().expect("a commit was attempted");
+    }
+
     /// The newest commit returned; it is in this generation.
     pub fn placed(&mut self, generation: u64) {
         self.commits.last_mut().expect("a commit was attempted").generation = generation;
@@ -161,6 +178,17 @@ impl History {
     /// What the run itself should see now.
     pub fn now(&self) -> State {
         self.state(self.commits.len(), u64::MAX)
+    }
+
+    /// The state after the first `len` commits.
+    pub fn after(&self, len: usize) -> State {
+        self.state(len, u64::MAX)
+    }
+
+    /// True if the newest commit makes or ends a keyspace.
+    pub fn ends_with_keyspace(&self) -> bool {
+        let changes = self.commits.last().map_or(&[][..], |commit| &commit.changes[..]);
+        changes.iter().any(|change| matches!(change, Change::Create(_) | Change::Drop(_)))
     }
 
     /// The state after the first `len` commits, of the unlogged ones only those in generations up

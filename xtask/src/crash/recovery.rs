@@ -14,7 +14,7 @@ use vfs::sim::{ImageKind, SimDisk};
 use vfs::{Env, SimEnv};
 
 use super::copies;
-use super::history::{Bounds, Seen, State, diff, visible, will_expire};
+use super::history::{Bounds, History, Seen, State, diff, visible, will_expire};
 use super::observe;
 use super::plan::Config;
 use super::workload::Recording;
@@ -48,9 +48,18 @@ pub(super) struct Shown {
 impl Allowed {
     pub(super) fn new(recording: &Recording, boundary: usize) -> Allowed {
         let bounds = recording.history.bounds(boundary);
-        let states = recording.history.candidates(bounds);
-        let candidate = |state| Candidate { seen: visible(&state, bounds.clock_ms), state };
         let copies = copies::allowed(&recording.copies, boundary, bounds.clock_ms);
+        Allowed::within(&recording.history, bounds, copies)
+    }
+
+    /// What is allowed between these bounds.
+    pub(super) fn within(
+        history: &History,
+        bounds: Bounds,
+        copies: Vec<copies::Allowed>,
+    ) -> Allowed {
+        let states = history.candidates(bounds);
+        let candidate = |state| Candidate { seen: visible(&state, bounds.clock_ms), state };
         Allowed { bounds, candidates: states.into_iter().map(candidate).collect(), copies }
     }
 

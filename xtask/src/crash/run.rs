@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use engine::{Batch, DEFAULT_KEYSPACE, Db, Keyspace, Options, Snapshot, WriteOptions};
+use engine::{Batch, DEFAULT_KEYSPACE, Db, ErrorKind, Keyspace, Options, Snapshot, WriteOptions};
 use vfs::sim::SimDisk;
 use vfs::{Clock, Env, Fs, Random, SimEnv};
 
@@ -56,6 +56,8 @@ pub(super) struct Run {
     /// Gone only while the store is reopened.
     db: Option<Db>,
     pub(super) history: History,
+    /// Commits that returned well; of those after them nobody knows.
+    pub(super) acknowledged: usize,
     /// Generations of earlier opens.
     generations: u64,
     /// Generations that are flushed for sure.
@@ -69,6 +71,17 @@ pub(super) struct Run {
 impl Run {
     /// A fresh disk that records, with places for so many checkpoints.
     pub(super) fn start(config: Config, seed: u64, lie: Option<Lie>, places: usize) -> Result<Run> {
+        Run::start_with(config, config.options(), seed, lie, places)
+    }
+
+    /// As [`Run::start`], with options that are not the configuration's.
+    pub(super) fn start_with(
+        config: Config,
+        options: Options,
+        seed: u64,
+        lie: Option<Lie>,
+        places: usize,
+    ) -> Result<Run> {
         let disk = SimDisk::new(seed);
         // Recording comes first, so that boundaries and the trace count the same calls.
         disk.record();
@@ -109,6 +122,7 @@ impl Run {
             seed: 0,
             db: Some(db),
             history,
+            acknowledged: 0,
             generations: 0,
             flushed: 0,
             snapshots: Vec::new(),
@@ -176,9 +190,19 @@ impl Run {
         promise: Promise,
         call: impl FnOnce(&Run) -> Result<()>,
     ) -> Result<()> {
+        let failed_before = self.has_failed();
         self.history.attempt(self.calls(), changes, promise == Promise::Nobody);
-        call(self)?;
+        if let Err(error) = call(self) {
+            let kind = error.downcast_ref::<engine::Error>().map(engine::Error::kind);
+            let says_no = matches!(kind, Some(ErrorKind::NoSpace | ErrorKind::Invalid));
+            // Only what ends all writes may have happened nevertheless.
+            if failed_before || says_no || !self.has_failed() {
+                self.history.withdraw();
+            }
+            return Err(error);
+        }
         self.history.placed(self.generation());
+        self.acknowledged = self.history.len();
         let durable = match promise {
             Promise::Config => self.config.acks_are_durable(),
             Promise::Policy => self.config.acks == Acks::Always,
@@ -188,6 +212,11 @@ impl Run {
             self.durable();
         }
         Ok(())
+    }
+
+    /// True if the store takes no more writes.
+    pub(super) fn has_failed(&self) -> bool {
+        self.db().stats().failure.is_some()
     }
 
     /// Everything so far was acknowledged as durable.
@@ -204,9 +233,14 @@ impl Run {
         value.into()
     }
 
+    /// Everything acknowledged.
+    fn now(&self) -> State {
+        self.history.after(self.acknowledged)
+    }
+
     /// What a key of the main keyspace holds now.
     fn current(&self, key: &str) -> Option<Arc<[u8]>> {
-        let seen = visible(&self.history.now(), self.sim.clock.wall_ms());
+        let seen = visible(&self.now(), self.sim.clock.wall_ms());
         seen.get(self.main_name()).and_then(|entries| entries.get(key.as_bytes()).cloned())
     }
 
@@ -375,7 +409,7 @@ impl Run {
         let snapshot = self.db().snapshot();
         let keyspaces = [DEFAULT_KEYSPACE, SECOND].map(|name| self.keyspace(name));
         let keyspaces = keyspaces.into_iter().filter_map(Result::ok).collect();
-        self.snapshots.push(Held { snapshot, keyspaces, state: self.history.now() });
+        self.snapshots.push(Held { snapshot, keyspaces, state: self.now() });
     }
 
     pub(super) fn tick(&mut self) {
@@ -391,15 +425,24 @@ impl Run {
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         let number = self.copies.len() + 1;
         let target = copies::place(&self.disk, number)?;
-        let (state, begun) = (self.history.now(), self.calls());
-        self.db().checkpoint_on(&target)?;
+        let (state, begun) = (self.now(), self.calls());
+        if let Err(error) = self.db().checkpoint_on(&target) {
+            self.copies.push(Copy { state, begun, done: usize::MAX });
+            return Err(error.into());
+        }
         self.flushed = self.flushed.max(self.generations + self.db().stats().flushes);
         self.durable();
         self.copies.push(Copy { state, begun, done: self.calls() });
-        // On a disk of its own, so that the run's calls stay its own.
-        let copies = self.read_copies()?;
+        self.check_copies()
+    }
+
+    /// Reads every checkpoint made so far.
+    pub(super) fn check_copies(&self) -> Result<()> {
+        // On a disk of its own, so that the run's calls stay its own. They are not counted where
+        // nothing is recorded.
+        let (copies, calls) = (self.read_copies()?, self.calls().max(1));
         let clock_ms = self.sim.clock.wall_ms();
-        copies::judge(&copies, &copies::allowed(&self.copies, self.calls(), clock_ms))
+        copies::judge(&copies, &copies::allowed(&self.copies, calls, clock_ms))
     }
 
     fn read_copies(&self) -> Result<copies::Shown> {
@@ -417,22 +460,101 @@ impl Run {
     /// As [`Run::reopen`], without a look before it.
     pub(super) fn restart(&mut self) -> Result<()> {
         self.snapshots.clear();
-        let generation = self.generation();
         self.reach.add_stats(&self.db().stats());
-        self.db.take().expect("the store is open").close().context("close")?;
-        self.generations = generation;
-        // A clean close loses nothing, unlogged batches included.
-        self.flushed = generation;
-        self.durable();
+        self.close().context("close")?;
         let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.options.clone());
         self.db = Some(opened.context("open after a clean close")?);
+        Ok(())
+    }
+
+    /// A clean close.
+    pub(super) fn close(&mut self) -> engine::Result<()> {
+        self.snapshots.clear();
+        self.generations = self.generation();
+        self.db.take().expect("the store is open").close()?;
+        // It loses nothing, unlogged batches included.
+        self.flushed = self.generations;
+        self.durable();
+        Ok(())
+    }
+
+    /// The store goes, and nobody asks how that went.
+    pub(super) fn drop_store(&mut self) {
+        self.snapshots.clear();
+        if self.is_open() {
+            self.generations = self.generation();
+        }
+        drop(self.db.take());
+    }
+
+    /// The process is killed.
+    pub(super) fn die(&mut self) {
+        self.disk.kill();
+        self.drop_store();
+    }
+
+    /// Why the store takes no more writes.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.db().stats().failure
+    }
+
+    /// True if the second keyspace is there.
+    pub(super) fn has_second(&self) -> bool {
+        self.now().contains_key(SECOND)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
+    /// The same story told on by another process, on another disk with the same bytes. Its store
+    /// is not open yet.
+    pub(super) fn resume(&self, disk: SimDisk) -> Result<Run> {
+        let sim = Env::sim(self.seed);
+        sim.clock.set_wall_ms(self.sim.clock.wall_ms());
+        // Whether it was replayed into this generation or flushed, it is in none that comes.
+        let generations = match &self.db {
+            Some(_) => self.generation(),
+            None => self.generations,
+        };
+        Ok(Run {
+            options: self.options.clone(),
+            fs: copies::home(&disk)?,
+            disk,
+            started: 0,
+            sim,
+            random: Random::new(self.seed ^ 0x0b5e),
+            db: None,
+            history: self.history.told_again(),
+            generations,
+            snapshots: Vec::new(),
+            copies: Vec::new(),
+            reach: Reach::default(),
+            ..*self
+        })
+    }
+
+    /// The beginning of the story: nothing was done yet, on an empty disk.
+    pub(super) fn forget(&self, disk: SimDisk) -> Result<Run> {
+        let mut run = self.resume(disk)?;
+        run.history = History::default();
+        run.history.tick(0, run.sim.clock.wall_ms());
+        (run.acknowledged, run.generations, run.flushed) = (0, 0, 0);
+        Ok(run)
+    }
+
+    /// Opens the store as a process does that was just started.
+    pub(super) fn open(&mut self) -> Result<()> {
+        self.fs = copies::home(&self.disk)?;
+        let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.options.clone());
+        self.db = Some(opened?);
         Ok(())
     }
 
     /// What the store says against what it was told.
     pub(super) fn verify(&self) -> Result<()> {
         let clock_ms = self.sim.clock.wall_ms();
-        let expected = visible(&self.history.now(), clock_ms);
+        let expected = visible(&self.now(), clock_ms);
         let found = observe::read(self.db())?;
         require_equal(&expected, &found)?;
         for held in &self.snapshots {

@@ -205,6 +205,56 @@ fn row_079_after_a_failed_sync_nothing_is_acknowledged_and_the_reason_is_named()
 }
 
 #[test]
+fn row_079_an_open_syncs_nothing_again_whose_sync_found_no_space() -> TestResult {
+    let world = World::new(3);
+    let db = world.open(&tiny())?;
+    db.put(b"a", b"kept")?;
+    world.kill(db);
+    let syncs = |disk: &vfs::SimDisk| {
+        let kinds = [CallKind::Sync, CallKind::SyncMap, CallKind::SyncDir];
+        kinds.map(|kind| disk.calls_of(kind)).iter().sum::<u64>()
+    };
+    let copy = World { disk: world.disk.fork(1), ..World::new(3) };
+    let before = syncs(&copy.disk);
+    drop(copy.open(&tiny())?);
+    for nth in 0..syncs(&copy.disk) - before {
+        for kind in [CallKind::Sync, CallKind::SyncMap, CallKind::SyncDir] {
+            let copy = World { disk: world.disk.fork(1), ..World::new(3) };
+            let at = At::Kind(kind, nth);
+            copy.disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+            copy.disk.log_calls();
+            let opened = copy.open(&tiny());
+            let Some(failed) = copy.disk.failed_syncs().first().cloned() else { continue };
+            assert!(opened.is_err(), "{failed:?}");
+            let calls = copy.disk.logged_calls();
+            let later = &calls[usize::try_from(failed.call)? + 1..];
+            let again = later.iter().find(|call| call.kind.syncs() && call.path == failed.path);
+            assert_eq!(again, None);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_080_a_lock_that_cannot_be_looked_at_ends_the_writes_and_says_so() -> TestResult {
+    let world = World::new(80);
+    let db = world.open(&tiny())?;
+    db.put(b"a", b"kept")?;
+    let at = At::Kind(CallKind::Verify, world.disk.calls_of(CallKind::Verify));
+    world.disk.fault(Fault { at, what: What::Io, times: Times::Once });
+    let error = db.flush().expect_err("the look fails");
+    assert!(error.to_string().contains("LOCK"), "{error}");
+    let error = db.put(b"a", b"no").expect_err("read-only");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    let message = error.to_string();
+    assert!(message.contains("/sim/LOCK") && !message.contains("removed"), "{message}");
+    assert_eq!(db.get(b"a")?.as_deref(), Some(b"kept".as_slice()), "reads go on");
+    world.kill(db);
+    assert_eq!(world.open(&tiny())?.iter().count(), 1);
+    Ok(())
+}
+
+#[test]
 fn row_017_a_failed_log_write_leaves_no_half_batch_in_any_keyspace() -> TestResult {
     let options = tiny().append_mode(engine::AppendMode::Positional);
     for short in [None, Some(40)] {
