@@ -17,6 +17,7 @@ pub mod reach;
 mod copies;
 mod run;
 mod rivals;
+mod process;
 pub mod workload;
 pub mod images;
 mod recovery;

@@ -87,7 +87,7 @@ pub(super) struct Trial {
     pub(super) errors: usize,
     /// Failed syncs that earlier openings of the store met.
     forgiven: usize,
-    /// Files whose sync failed once, with the process that asked for it.
+    /// The faults are over.
     healed: bool,
 }
 
