@@ -117,12 +117,11 @@ impl Error {
         Error { source: self.source.clone(), ..Error::new(ErrorKind::ReadOnly, message) }
     }
 
-    /// True if a sync failed, also one for want of space: it is never tried again.
-    pub(crate) fn is_failed_sync(&self) -> bool {
-        let below = self.source.as_deref();
+    /// True if a sync of this file or directory failed.
+    pub(crate) fn is_failed_sync_of(&self, synced: &std::path::Path) -> bool {
         matches!(
-            below,
-            Some(vfs::Error::NoSpace { op: "sync", .. } | vfs::Error::Io { op: "sync", .. })
+            self.source.as_deref(),
+            Some(vfs::Error::Io { op: "sync", path, .. }) if path == synced
         )
     }
 

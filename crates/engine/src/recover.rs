@@ -58,12 +58,9 @@ pub struct RecoveryReport {
 pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State, RecoveryReport)> {
     check_ours(&fs, &fs.list()?, &options)?;
     let lock = fs.lock()?;
-    // Postmortem: we believed that every `NoSpace` is a reservation that was refused. A sync that
-    // fails for want of space has thrown pages away, and a second try would say all is well.
-    let is_full = |error: &Error| error.kind() == ErrorKind::NoSpace && !error.is_failed_sync();
     let (parts, report) = loop {
         match open_locked(&fs, &env, &options) {
-            Err(error) if is_full(&error) && reserve::give_back(&*fs) => {}
+            Err(error) if error.kind() == ErrorKind::NoSpace && reserve::give_back(&*fs) => {}
             opened => break opened?,
         }
     };

@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Crashes inside the recoveries of sequences up to this length.
     #[arg(long, value_name = "LEN")]
     nested: Option<usize>,
+    /// Fails every call of the disk in every way, and fills disks of many sizes.
+    #[arg(long)]
+    faults: bool,
     /// Everything, at the size of CI.
     #[arg(long)]
     ci: bool,
@@ -152,7 +155,11 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     let minutes = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let deadline = minutes.map(|minutes| Instant::now() + minutes);
-    let drive = Drive { threads: arguments.threads, findings_max: 5, deadline };
+    let drive = Drive {
+        threads: arguments.threads,
+        findings_max: std::env::var("FM").map_or(5, |v| v.parse().expect("n")),
+        deadline,
+    };
     let findings = if arguments.long {
         let long = Long { file: arguments.state.clone(), resume: arguments.resume };
         long.run(&parts, &drive)?
@@ -242,6 +249,9 @@ fn chosen(root: &Path, arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
     }
     if arguments.rot {
         parts.extend(suite::rot(Size::Ci));
+    }
+    if arguments.faults {
+        parts.extend(suite::faults(Size::Ci));
     }
     let sequences = arguments.exhaustive.is_some() || arguments.sequences.is_some();
     if parts.is_empty() || sequences {

@@ -8,16 +8,17 @@
 //! 3. Two disks with the same bytes are recovered once in a unit; what was read is judged for both.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use vfs::sim::{At, Call, CallKind, Fault, ImageKind, SimDisk, Times};
+use vfs::sim::{At, Call, Fault, ImageKind, SimDisk, Times};
 
 use super::history::Bounds;
 use super::images::fingerprint;
 use super::part::{Finding, Outcome, Part};
 use super::plan::{Acks, Append, Config, Jobs, Read};
 use super::recovery::{Allowed, Recovery, Shown, guard, hush};
-use super::scene::{self, Scene, Site, Stage};
+use super::scene::{self, Case, Scene, Site, Stage, Start};
 use super::trial::{End, Trial};
 use crate::kind::Kind;
 
@@ -29,9 +30,21 @@ const SETTLED: u64 = 16;
 /// All failing calls of some configurations.
 pub struct Faults {
     seed: u64,
+    /// Of the other configurations, one call in so many.
+    other_stride: usize,
+    /// Of the scene in which a hash table grows, one call in so many.
+    growth_stride: usize,
+    plan: OnceLock<Plan>,
+}
+
+/// What there is to do.
+#[derive(Default)]
+struct Plan {
     stages: Vec<Stage>,
     blocks: Vec<Block>,
     sites: u64,
+    /// Scenes that fail without a fault.
+    broken: Vec<Finding>,
 }
 
 /// What one unit does.
@@ -40,14 +53,6 @@ struct Block {
     stage: usize,
     scene: Scene,
     calls: Vec<(u64, Call)>,
-}
-
-/// One failing call.
-#[derive(Clone)]
-struct Case<'a> {
-    block: &'a Block,
-    fault: Fault,
-    end: End,
 }
 
 /// The configurations whose every call is failed: positional reads, for which the promise holds.
@@ -83,133 +88,163 @@ fn others() -> Vec<Config> {
 impl Faults {
     /// Every call of every scene with the promised configurations, one in 16 with the others and
     /// of the scene in which a hash table grows.
-    ///
-    /// # Errors
-    /// If a scene fails without a fault.
-    pub fn ci() -> Result<Faults> {
+    pub fn ci() -> Faults {
         Faults::new(1, 16, 16)
     }
 
-    /// Every call of every scene.
-    ///
-    /// # Errors
-    /// If a scene fails without a fault.
-    pub fn long() -> Result<Faults> {
+    /// Every call of every scene with every configuration.
+    pub fn long() -> Faults {
         Faults::new(1, 1, 1)
     }
 
-    fn new(seed: u64, other_stride: usize, growth_stride: usize) -> Result<Faults> {
-        hush();
-        let mut faults = Faults { seed, stages: Vec::new(), blocks: Vec::new(), sites: 0 };
-        let mut sites: Vec<Site> = Vec::new();
-        let configs = promised().into_iter().map(|config| (config, 1));
-        let configs = configs.chain(others().into_iter().map(|config| (config, other_stride)));
-        for (config, stride) in configs {
-            let stage = guard(|| Stage::new(config, seed));
-            faults.stages.push(stage.with_context(|| config.to_string())?);
-            let mut scenes: Vec<(Scene, usize)> =
-                Scene::all().into_iter().map(|scene| (scene, stride)).collect();
-            scenes.push((Scene::growth(), stride.max(growth_stride)));
-            for (number, (scene, stride)) in scenes.into_iter().enumerate() {
-                let calls = faults.add(config, scene, number % stride, stride)?;
-                if stride == 1 {
-                    sites.extend(calls);
-                }
-            }
-        }
-        faults.sites = scene::sites(sites.iter()).len() as u64;
-        Ok(faults)
+    fn new(seed: u64, other_stride: usize, growth_stride: usize) -> Faults {
+        Faults { seed, other_stride, growth_stride, plan: OnceLock::new() }
     }
 
-    /// Adds every `stride`-th call of a scene; returns where they are made.
-    fn add(
+    fn plan(&self) -> &Plan {
+        self.plan.get_or_init(|| {
+            hush();
+            let mut plan = Plan::default();
+            let mut sites = Vec::new();
+            let configs = promised().into_iter().map(|config| (config, 1));
+            let others = others().into_iter().map(|config| (config, self.other_stride));
+            for (config, stride) in configs.chain(others) {
+                if let Err(error) = plan.add_config(self, config, stride, &mut sites) {
+                    plan.broken.push(Finding {
+                        what: format!("{config}, without a fault: {error:#}"),
+                        replay: "cargo xtask crash --faults".to_owned(),
+                        kind: "no fault".to_owned(),
+                        regression: String::new(),
+                    });
+                }
+            }
+            plan.sites = scene::count_sites(&sites);
+            plan
+        })
+    }
+}
+
+impl Plan {
+    /// Adds the scenes of a configuration, and where their calls are made if all are failed.
+    fn add_config(
         &mut self,
+        of: &Faults,
         config: Config,
-        scene: Scene,
-        skip: usize,
         stride: usize,
-    ) -> Result<Vec<Site>> {
-        let stage = self.stages.len() - 1;
-        let calls = guard(|| scene::calls(&self.stages[stage], &scene, self.seed));
-        let calls = calls.with_context(|| format!("{config} {} without a fault", scene.name()))?;
-        let chosen: Vec<_> = calls.into_iter().skip(skip).step_by(stride).collect();
-        for calls in chosen.chunks(BLOCK) {
-            let calls = calls.iter().map(|(number, call, _)| (*number, call.clone())).collect();
-            self.blocks.push(Block { config, stage, scene: scene.clone(), calls });
+        sites: &mut Vec<Site>,
+    ) -> Result<()> {
+        let stage = guard(|| Stage::new(config, &Start::ALL, of.seed))?;
+        let scenes = Scene::all().into_iter().map(|scene| (scene, stride));
+        let growth = (Scene::growth(), stride.max(of.growth_stride));
+        for (number, (scene, stride)) in scenes.chain([growth]).enumerate() {
+            let calls = guard(|| scene::calls(&stage, &scene, of.seed));
+            let calls = calls.with_context(|| scene.to_string())?;
+            let chosen: Vec<_> = calls.into_iter().skip(number % stride).step_by(stride).collect();
+            for calls in chosen.chunks(BLOCK) {
+                let calls = calls.iter().map(|(number, call, _)| (*number, call.clone()));
+                let (stage, scene) = (self.stages.len(), scene.clone());
+                self.blocks.push(Block { config, stage, scene, calls: calls.collect() });
+            }
+            if stride == 1 {
+                sites.extend(chosen.into_iter().map(|(.., site)| site));
+            }
         }
-        Ok(chosen.into_iter().map(|(.., site)| site).collect())
+        self.stages.push(stage);
+        Ok(())
     }
 }
 
 impl Part for Faults {
     fn name(&self) -> String {
-        "R4-R5 faults".to_owned()
+        "R4 R5 R14 faults".to_owned()
     }
 
     fn units(&self) -> u64 {
-        self.blocks.len() as u64
+        1 + self.plan().blocks.len() as u64
     }
 
     fn run(&self, unit: u64) -> Outcome {
-        let block = &self.blocks[usize::try_from(unit).expect("units were counted")];
-        let mut unit = Unit {
-            stage: &self.stages[block.stage],
-            seed: self.seed,
-            known: HashMap::new(),
-            outcome: Outcome::default(),
+        let plan = self.plan();
+        let mut outcome = Outcome::default();
+        let Some(block) = unit.checked_sub(1) else {
+            outcome.count("call sites", plan.sites);
+            outcome.findings = plan.broken.clone();
+            return outcome;
         };
+        let block = &plan.blocks[usize::try_from(block).expect("units were counted")];
+        let mut unit = Unit::new(&plan.stages[block.stage], self.seed);
         for (index, (number, call)) in block.calls.iter().enumerate() {
             unit.outcome.count("calls failed", 1);
             for (way, (what, times)) in scene::faults_of(call.kind).into_iter().enumerate() {
-                let fault = Fault { at: At::Call(*number), what, times };
-                let end = [End::Close, End::Drop, End::Kill][(index + way) % 3];
-                unit.run(&Case { block, fault, end });
+                let (config, scene) = (block.config, block.scene.clone());
+                let end = End::ALL[(index + way) % 3];
+                let case = Case { config, scene, call: *number, what, times, end };
+                if let Err(error) = unit.run(&case) {
+                    unit.outcome.findings.push(finding(&case, call, &error));
+                }
             }
-        }
-        if std::ptr::eq(block, &self.blocks[0]) {
-            unit.outcome.count("call sites", self.sites);
         }
         unit.outcome
     }
+}
+
+/// Runs one case again. False if it fails.
+///
+/// # Errors
+/// If its scene fails without the fault.
+pub fn replay(case: &Case) -> Result<bool> {
+    hush();
+    println!("{case}");
+    let seed = Faults::ci().seed;
+    let stage = Stage::new(case.config, &[case.scene.start], seed)?;
+    for (number, call, _) in scene::calls(&stage, &case.scene, seed)? {
+        let mark = if number == case.call { "--> " } else { "    " };
+        println!("{mark}{number:5} {:?} {} {}+{}", call.kind, call.path, call.offset, call.len);
+    }
+    let mut unit = Unit::new(&stage, seed);
+    let result = unit.run(case);
+    if let Err(error) = &result {
+        println!("VIOLATION: {error:#}");
+    }
+    Ok(result.is_ok())
 }
 
 /// Cases whose recoveries are shared.
 struct Unit<'a> {
     stage: &'a Stage,
     seed: u64,
-    /// By the bytes of the disk and the clock: what recovery showed; `None` if it failed.
-    known: HashMap<(u64, u64), Option<Shown>>,
+    /// By the bytes of the disk, the clock and how many checkpoints there are: what recovery
+    /// showed; `None` if it failed.
+    known: HashMap<(u64, u64, usize), Option<Shown>>,
     outcome: Outcome,
 }
 
-impl Unit<'_> {
-    fn run(&mut self, case: &Case<'_>) {
+impl<'a> Unit<'a> {
+    fn new(stage: &'a Stage, seed: u64) -> Unit<'a> {
+        Unit { stage, seed, known: HashMap::new(), outcome: Outcome::default() }
+    }
+
+    fn run(&mut self, case: &Case) -> Result<()> {
         self.outcome.count("cases", 1);
-        let result = match guard(|| self.live(case)) {
-            Ok(trial) => self.judge(case, &trial),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = result {
-            self.outcome.findings.push(case.finding(&error));
-        }
+        let trial = guard(|| self.live(case))?;
+        self.judge(case, &trial)
     }
 
     /// The process under the fault, up to its end.
-    fn live(&mut self, case: &Case<'_>) -> Result<Trial> {
-        let scene = &case.block.scene;
-        let mut trial = self.stage.trial(scene, Some(case.fault), self.seed)?;
-        trial.go(&scene.steps)?;
-        let At::Call(number) = case.fault.at else { unreachable!("cases fail numbered calls") };
+    fn live(&mut self, case: &Case) -> Result<Trial> {
+        let fault = Fault { at: At::Call(case.call), what: case.what, times: case.times };
+        let mut trial = self.stage.trial(&case.scene, Some(fault), self.seed)?;
+        trial.go(&case.scene.steps)?;
         let hits = trial.run.disk.hits();
-        ensure!(hits.first().is_some_and(|hit| hit.call == number), "the fault hits nothing");
+        ensure!(hits.first().is_some_and(|hit| hit.call == case.call), "the fault hits nothing");
         self.outcome.count("failed syncs", trial.run.disk.failed_syncs().len() as u64);
         if trial.must_be_transparent() {
             trial.require_unnoticed()?;
             self.outcome.count("faults without effect", 1);
         }
         // Where the fault lasts, it lasts over the end of every other process.
-        let lasts = case.fault.times == Times::Forever && number.is_multiple_of(2);
-        let dies = case.end == End::Kill && number % 4 < 2;
+        let lasts = case.times == Times::Forever && case.call.is_multiple_of(2);
+        let dies = case.end == End::Kill && case.call % 4 < 2;
         if !lasts && !dies {
             trial.heal()?;
         }
@@ -218,7 +253,7 @@ impl Unit<'_> {
     }
 
     /// What the next process sees, with and without a power cut between them.
-    fn judge(&mut self, case: &Case<'_>, trial: &Trial) -> Result<()> {
+    fn judge(&mut self, case: &Case, trial: &Trial) -> Result<()> {
         let disk = &trial.run.disk;
         let cut = disk.crash(ImageKind::SyncedOnly, self.seed);
         self.recover(case, &cut, &trial.allowed_after_cut()).context("after a power cut")?;
@@ -229,12 +264,13 @@ impl Unit<'_> {
         self.recover(case, &killed, &trial.allowed_after_kill()).context("after the process")
     }
 
-    fn recover(&mut self, case: &Case<'_>, image: &SimDisk, allowed: &Allowed) -> Result<()> {
+    fn recover(&mut self, case: &Case, image: &SimDisk, allowed: &Allowed) -> Result<()> {
         self.outcome.count("images", 1);
         let Bounds { clock_ms, .. } = allowed.bounds;
         // What is not durable yet decides what a later power cut leaves.
         let durable = image.crash(ImageKind::SyncedOnly, 0);
-        let key = (fingerprint(image) ^ fingerprint(&durable).rotate_left(1), clock_ms);
+        let key =
+            (fingerprint(image) ^ fingerprint(&durable).rotate_left(1), clock_ms, allowed.copies());
         if let Some(known) = self.known.get(&key) {
             return match known {
                 Some(shown) => allowed.judge(shown).context("recovered once before"),
@@ -243,7 +279,7 @@ impl Unit<'_> {
         }
         self.outcome.count("recoveries", 1);
         let settle = key.0.is_multiple_of(SETTLED);
-        let recovery = Recovery { config: case.block.config, seed: self.seed, settle };
+        let recovery = Recovery { config: case.config, seed: self.seed, settle };
         let result = guard(|| recovery.run(image, allowed));
         image.kill();
         match result {
@@ -259,19 +295,13 @@ impl Unit<'_> {
     }
 }
 
-impl Case<'_> {
-    fn finding(&self, error: &anyhow::Error) -> Finding {
-        let Block { config, scene, calls, .. } = self.block;
-        let At::Call(number) = self.fault.at else { unreachable!("cases fail numbered calls") };
-        let call = calls.iter().find(|(found, _)| *found == number).map(|(_, call)| call);
-        let Fault { what, times, .. } = self.fault;
-        let kind = call.map_or(CallKind::Read, |call| call.kind);
-        let path = call.map_or("", |call| &call.path);
-        Finding {
-            what: format!("{kind:?} of {path}: {what:?} {times:?}, {:?}: {error:#}", self.end),
-            replay: format!("config={config} scene={} call={number}", scene.name()),
-            kind: format!("{kind:?} {what:?} {times:?}"),
-            regression: String::new(),
-        }
+fn finding(case: &Case, call: &Call, error: &anyhow::Error) -> Finding {
+    let Case { what, times, .. } = case;
+    let kind = call.kind;
+    Finding {
+        what: format!("{kind:?} of {}: {what:?} {times:?}: {error:#}", call.path),
+        replay: format!("cargo xtask crash --replay \"{case}\""),
+        kind: format!("{kind:?} {what:?} {times:?}"),
+        regression: String::new(),
     }
 }

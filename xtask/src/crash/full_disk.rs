@@ -20,8 +20,8 @@ use crate::kind::Kind;
 const PAGE: u64 = 4096;
 /// What is put aside.
 const RESERVE: u64 = 192 << 10;
-/// What the store finds free at least when the disk begins to be full.
-const LEAST_PAGES: u64 = 0;
+/// The largest disk has so many pages free.
+const PAGES_MAX: u64 = 96;
 /// More puts than fit on any of the disks.
 const PUTS_MAX: usize = 1000;
 /// Bytes of the values that fill the disk.
@@ -60,7 +60,7 @@ impl FullDisk {
                 configs.push(Config { append, read, acks, jobs, kind });
             }
         }
-        let pages = (LEAST_PAGES..LEAST_PAGES + 96).step_by(step).collect();
+        let pages = (0..PAGES_MAX).step_by(step).collect();
         FullDisk { seed, configs, pages }
     }
 }
@@ -92,7 +92,7 @@ impl Part for FullDisk {
         if let Err(error) = guard(|| disk.run(&mut outcome)) {
             outcome.findings.push(Finding {
                 what: format!("{config} with {pages} pages free, {end:?}: {error:#}"),
-                replay: format!("cargo xtask crash --full-disk (unit {unit})"),
+                replay: "cargo xtask crash --faults --part R14".to_owned(),
                 kind: "full disk".to_owned(),
                 regression: String::new(),
             });
@@ -128,7 +128,7 @@ impl Disk {
             next = self.fill(&mut run, next, outcome).context("filling")?;
             verify(&run).context("full")?;
             self.end(&mut run).with_context(|| format!("the end of round {round}"))?;
-            run.open().context("open while full")?;
+            run.open_store().context("open while full")?;
             outcome.count("opens while full", 1);
             verify(&run).context("opened while full")?;
             self.empty(&mut run, next, outcome).context("making room")?;
@@ -168,7 +168,7 @@ impl Disk {
         match self.end {
             End::Close => run.close().context("close")?,
             End::Drop => run.drop_store(),
-            End::Kill => run.die(),
+            End::Kill => run.kill_store(),
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl Disk {
         let killed = run.disk.fork(self.seed);
         let bounds = run.history.bounds(usize::MAX);
         let kept = Bounds { durable: run.acknowledged, ..bounds };
-        run.die();
+        run.kill_store();
         for (image, bounds) in [(cut, bounds), (killed, kept)] {
             outcome.count("recoveries", 1);
             let allowed = Allowed::within(&run.history, bounds, Vec::new());

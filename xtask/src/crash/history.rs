@@ -119,17 +119,12 @@ impl History {
     pub fn told_again(&self) -> History {
         let Bounds { durable, attempted, flushed, clock_ms } = self.bounds(usize::MAX);
         History {
+            base: self.base.clone(),
             commits: self.commits.clone(),
             attempts: vec![(0, attempted)],
             acks: vec![(0, durable, flushed)],
             clock: vec![(0, clock_ms)],
         }
-    }
-
-    /// The newest commit was refused: it never was.
-    pub fn withdraw(&mut self) {
-        self.commits.pop().expect("a commit was attempted");
-        self.attempts.pop().expect("a commit was attempted");
     }
 
     /// The newest commit returned; it is in this generation.

@@ -25,14 +25,14 @@ impl Run {
     /// The store goes, and nobody asks how that went.
     pub(super) fn drop_store(&mut self) {
         self.snapshots.clear();
-        if self.is_open() {
+        if self.has_db() {
             self.generations = self.generation();
         }
         drop(self.db.take());
     }
 
     /// The process is killed.
-    pub(super) fn die(&mut self) {
+    pub(super) fn kill_store(&mut self) {
         self.disk.kill();
         self.drop_store();
     }
@@ -43,12 +43,8 @@ impl Run {
     }
 
     /// True if the second keyspace is there.
-    pub(super) fn has_second(&self) -> bool {
+    pub(super) fn expects_second(&self) -> bool {
         self.now().contains_key(SECOND)
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.db.is_some()
     }
 
     /// The same story told on by another process, on another disk with the same bytes. Its store
@@ -88,7 +84,7 @@ impl Run {
     }
 
     /// Opens the store as a process does that was just started.
-    pub(super) fn open(&mut self) -> Result<()> {
+    pub(super) fn open_store(&mut self) -> Result<()> {
         self.fs = copies::home(&self.disk)?;
         let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.options.clone());
         self.db = Some(opened?);

@@ -63,6 +63,11 @@ impl Allowed {
         Allowed { bounds, candidates: states.into_iter().map(candidate).collect(), copies }
     }
 
+    /// How many checkpoints are read.
+    pub(super) fn copies(&self) -> usize {
+        self.copies.len()
+    }
+
     /// Moves to a later boundary.
     pub(super) fn advance(&mut self, recording: &Recording, boundary: usize) {
         let bounds = recording.history.bounds(boundary);

@@ -92,7 +92,7 @@ impl Run {
             Some(lie) => LyingFs::before(honest, lie),
             None => honest,
         };
-        let (sim, options) = (Env::sim(seed), config.options());
+        let sim = Env::sim(seed);
         let mut run = Run::open(config, options, disk, fs, sim, State::new())?;
         (run.started, run.seed) = (started, seed);
         run.random = Random::new(seed ^ 0x0b5e);
@@ -134,6 +134,7 @@ impl Run {
     /// What the store holds that was opened; the seed draws what background jobs do.
     pub(super) fn begin(&mut self, base: State, seed: u64) {
         self.history = History::on(base);
+        self.acknowledged = 0;
         self.history.tick(0, self.sim.clock.wall_ms());
         self.random = Random::new(seed);
     }
@@ -197,7 +198,7 @@ impl Run {
             let says_no = matches!(kind, Some(ErrorKind::NoSpace | ErrorKind::Invalid));
             // Only what ends all writes may have happened nevertheless.
             if failed_before || says_no || !self.has_failed() {
-                self.history.withdraw();
+                self.history.refused();
             }
             return Err(error);
         }

@@ -2,7 +2,9 @@
 //! can hit.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use vfs::sim::{Call, CallKind, Fault, ImageKind, SimDisk, Times, What};
@@ -10,7 +12,7 @@ use vfs::sim::{Call, CallKind, Fault, ImageKind, SimDisk, Times, What};
 use super::call::Op;
 use super::plan::Config;
 use super::run::Run;
-use super::trial::{Step, Trial};
+use super::trial::{End, Step, Trial};
 use super::workload;
 
 /// What the process before left on the disk.
@@ -106,11 +108,23 @@ impl Scene {
         steps.extend(Op::GROWTH.map(Step::Call));
         Scene::new(Start::Killed, &steps, 1..10)
     }
+}
 
-    /// For reports and replay lines.
-    pub fn name(&self) -> String {
+impl fmt::Display for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps: Vec<&str> = self.steps.iter().map(|step| step.name()).collect();
-        format!("{:?}:{}", self.start, steps.join(","))
+        write!(f, "{:?}:{}", self.start, steps.join(","))
+    }
+}
+
+impl FromStr for Scene {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Scene> {
+        let (start, steps) = text.split_once(':').context("a scene is start:step,step,...")?;
+        let start = Start::ALL.into_iter().find(|known| format!("{known:?}") == start);
+        let steps: Vec<Step> = steps.split(',').map(Step::parse).collect::<Result<_>>()?;
+        Ok(Scene::new(start.context("an unknown start")?, &steps, 0..steps.len()))
     }
 }
 
@@ -121,12 +135,12 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Runs what comes before the scenes.
-    pub(super) fn new(config: Config, seed: u64) -> Result<Stage> {
+    /// Runs what comes before scenes with these starts.
+    pub(super) fn new(config: Config, starts: &[Start], seed: u64) -> Result<Stage> {
         let mut before = Vec::new();
-        for start in Start::ALL {
-            let run = set(config, seed, start).with_context(|| format!("{start:?}"))?;
-            before.push((start, run));
+        for start in starts {
+            let run = set(config, seed, *start).with_context(|| format!("{start:?}"))?;
+            before.push((*start, run));
         }
         Ok(Stage { before })
     }
@@ -165,7 +179,7 @@ fn set(config: Config, seed: u64, start: Start) -> Result<Run> {
         let image = disk.image(boundary, ImageKind::Everything, seed);
         let mut next = run.resume(image)?;
         if start == Start::SetAside {
-            next.open()?;
+            next.open_store()?;
             next.close()?;
         }
         next.disk.kill();
@@ -178,7 +192,7 @@ fn set(config: Config, seed: u64, start: Start) -> Result<Run> {
                 let mut next = run.resume(run.disk.fork(seed))?;
                 run.disk.kill();
                 run.drop_store();
-                next.open()?;
+                next.open_store()?;
                 next.put("a", 30)?;
                 run = next;
             }
@@ -190,28 +204,80 @@ fn set(config: Config, seed: u64, start: Start) -> Result<Run> {
     Ok(run)
 }
 
+/// What a failing call can do.
+const WHATS: [What; 10] = [
+    What::Io,
+    What::NoSpace,
+    What::Denied,
+    What::Interrupted,
+    What::Short(1),
+    What::Short(100),
+    What::SyncLost,
+    What::SyncReverted,
+    What::SyncSurvived,
+    What::SyncLate,
+];
+
 /// The faults that a call can have, each once and for ever, and full disks until space is freed.
 pub fn faults_of(kind: CallKind) -> Vec<(What, Times)> {
-    let all = [
-        What::Io,
-        What::NoSpace,
-        What::Denied,
-        What::Interrupted,
-        What::Short(1),
-        What::Short(100),
-        What::SyncLost,
-        What::SyncReverted,
-        What::SyncSurvived,
-        What::SyncLate,
-    ];
     let mut fitting = Vec::new();
-    for what in all.into_iter().filter(|what| what.fits(kind)) {
+    for what in WHATS.into_iter().filter(|what| what.fits(kind)) {
         fitting.extend([(what, Times::Once), (what, Times::Forever)]);
         if what == What::NoSpace {
             fitting.push((what, Times::UntilFreed));
         }
     }
     fitting
+}
+
+/// One failing call. Its text is a replay line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// Of the store.
+    pub config: Config,
+    /// What the process does.
+    pub scene: Scene,
+    /// The number of the call since the process was started.
+    pub call: u64,
+    /// What it does instead.
+    pub what: What,
+    /// How often.
+    pub times: Times,
+    /// How the process ends.
+    pub end: End,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Case { config, scene, call, what, times, end } = self;
+        write!(f, "fault config={config} scene={scene} call={call}")?;
+        write!(f, " what={what:?} times={times:?} end={end:?}")
+    }
+}
+
+impl FromStr for Case {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Case> {
+        let part = |name: &str| {
+            let parts = text.split_whitespace().filter_map(|part| part.split_once('='));
+            let found = parts.into_iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value).with_context(|| format!("no {name} in {text:?}"))
+        };
+        Ok(Case {
+            config: part("config")?.parse()?,
+            scene: part("scene")?.parse()?,
+            call: part("call")?.parse()?,
+            what: find(part("what")?, &WHATS)?,
+            times: find(part("times")?, &[Times::Once, Times::Forever, Times::UntilFreed])?,
+            end: find(part("end")?, &End::ALL)?,
+        })
+    }
+}
+
+fn find<T: Copy + fmt::Debug>(text: &str, all: &[T]) -> Result<T> {
+    let found = all.iter().find(|one| format!("{one:?}") == text);
+    found.copied().with_context(|| format!("{text:?} is none of {all:?}"))
 }
 
 /// Where in the store a call of the disk is made: what is asked, of which kind of file, in which
@@ -245,7 +311,7 @@ pub(super) fn calls(stage: &Stage, scene: &Scene, seed: u64) -> Result<Vec<(u64,
     Ok(calls)
 }
 
-/// Distinct sites.
-pub(super) fn sites<'a>(calls: impl Iterator<Item = &'a Site>) -> BTreeSet<Site> {
-    calls.cloned().collect()
+/// How many distinct sites.
+pub(super) fn count_sites(sites: &[Site]) -> u64 {
+    sites.iter().collect::<BTreeSet<_>>().len() as u64
 }

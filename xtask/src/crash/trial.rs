@@ -54,6 +54,19 @@ impl Step {
         }
     }
 
+    /// The step of a name.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(name: &str) -> Result<Step> {
+        Ok(match name {
+            "open" => Step::Open,
+            "close" => Step::Close,
+            "drop" => Step::Drop,
+            name => Step::Call(Op::parse(name)?),
+        })
+    }
+
     /// True if its success promises something to a writer.
     fn acknowledges(self) -> bool {
         match self {
@@ -73,6 +86,11 @@ pub enum End {
     Drop,
     /// It is killed.
     Kill,
+}
+
+impl End {
+    /// Every end.
+    pub const ALL: [End; 3] = [End::Close, End::Drop, End::Kill];
 }
 
 /// A process under a fault.
@@ -124,7 +142,7 @@ impl Trial {
     fn step(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Open | Step::Call(Op::Reopen) => return self.reopen(),
-            _ if !self.run.is_open() => return Ok(()),
+            _ if !self.run.has_db() => return Ok(()),
             Step::Drop => {
                 self.run.drop_store();
                 self.returned();
@@ -153,12 +171,12 @@ impl Trial {
             Ok(()) => {}
             Err(error) => self.accept(error)?,
         }
-        if self.run.is_open() { self.verify() } else { self.require_no_second_sync() }
+        if self.run.has_db() { self.verify() } else { self.require_no_second_sync() }
     }
 
     /// The calls of the workload know two keyspaces, and one may be gone.
     fn makes_sense(&self, op: Op) -> Result<bool> {
-        let there = self.run.has_second();
+        let there = self.run.expects_second();
         Ok(there || matches!(op, Op::Flush | Op::Compact | Op::Gc | Op::Snapshot | Op::Tick))
     }
 
@@ -194,7 +212,7 @@ impl Trial {
 
     /// Closes the store if it is open, and opens it, trying again.
     fn reopen(&mut self) -> Result<()> {
-        if self.run.is_open() {
+        if self.run.has_db() {
             self.verify()?;
             let syncs_failed = self.failed_syncs();
             match self.run.close() {
@@ -208,7 +226,7 @@ impl Trial {
                 return Ok(());
             }
             self.forgiven = self.run.disk.failed_syncs().len();
-            match self.run.open() {
+            match self.run.open_store() {
                 Ok(()) => return self.verify(),
                 Err(error) => self.accept(error)?,
             }
@@ -235,7 +253,7 @@ impl Trial {
             }
             _ => bail!("unexpected: {found:?}"),
         }
-        if !self.run.is_open() {
+        if !self.run.has_db() {
             return Ok(());
         }
         let struck = !self.run.disk.hits().is_empty();
@@ -315,12 +333,12 @@ impl Trial {
             _ => disk.clear_faults(),
         }
         self.healed = true;
-        if !self.run.is_open() && self.names_lost() {
+        if !self.run.has_db() && self.names_lost() {
             return Ok(());
         }
-        if !self.run.is_open() {
+        if !self.run.has_db() {
             self.forgiven = disk.failed_syncs().len();
-            self.run.open().context("open on a healthy disk")?;
+            self.run.open_store().context("open on a healthy disk")?;
         }
         self.verify().context("on a healthy disk")?;
         if self.run.has_failed() {
@@ -344,7 +362,7 @@ impl Trial {
 
     /// Ends the process. Its disk is well afterwards.
     pub(super) fn end(&mut self, end: End) -> Result<()> {
-        if self.run.is_open() {
+        if self.run.has_db() {
             match end {
                 End::Close => self.step(Step::Close).context("at the last close")?,
                 End::Drop => self.step(Step::Drop).context("at the last drop")?,
@@ -353,7 +371,7 @@ impl Trial {
         }
         self.run.disk.clear_faults();
         self.run.disk.kill();
-        if self.run.is_open() {
+        if self.run.has_db() {
             self.run.drop_store();
         }
         Ok(())
