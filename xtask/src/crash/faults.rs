@@ -305,3 +305,6 @@ fn finding(case: &Case, call: &Call, error: &anyhow::Error) -> Finding {
         regression: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,7 +229,11 @@ pub(super) fn hush() {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("?");
                 let text = format!("panic{}: {text}", place.unwrap_or_default());
-                PANIC.with(|last| *last.borrow_mut() = Some(text));
+                // A panic while another unwinds ends the process: the last chance to say it.
+                if let Some(first) = PANIC.with(|last| last.borrow_mut().replace(text)) {
+                    eprintln!("{first}, and then:");
+                    loud(panic);
+                }
             } else {
                 loud(panic);
             }

@@ -235,7 +235,7 @@ impl Trial {
     }
 
     /// An error that the store may return; any other is what the oracle says.
-    fn accept(&mut self, error: anyhow::Error) -> Result<()> {
+    pub(super) fn accept(&mut self, error: anyhow::Error) -> Result<()> {
         self.errors += 1;
         let below = error.downcast_ref::<vfs::Error>().is_some();
         let Some(found) = error.downcast_ref::<engine::Error>() else {
@@ -294,7 +294,7 @@ impl Trial {
     }
 
     /// R5: no sync is tried again, through the handle that failed or another.
-    fn require_no_second_sync(&self) -> Result<()> {
+    pub(super) fn require_no_second_sync(&self) -> Result<()> {
         let disk = &self.run.disk;
         let failed = disk.failed_syncs();
         if failed.len() == self.forgiven {
