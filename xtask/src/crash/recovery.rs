@@ -244,6 +244,7 @@ pub(super) fn hush() {
 /// Runs something that may panic; a panic is an error.
 pub(super) fn guard<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     GUARDED.with(|guarded| *guarded.borrow_mut() = true);
+    PANIC.with(|last| last.borrow_mut().take());
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.with(|guarded| *guarded.borrow_mut() = false);
     result.unwrap_or_else(|_| {

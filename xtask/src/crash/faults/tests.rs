@@ -1,6 +1,6 @@
 //! The judge of failing calls is awake.
 
-use vfs::sim::CallKind;
+use vfs::sim::{CallKind, What};
 
 use super::super::call::Op;
 use super::super::history::Change;
