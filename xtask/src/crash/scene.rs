@@ -292,6 +292,7 @@ pub type Site = (CallKind, String, &'static str);
 pub(super) fn calls(stage: &Stage, scene: &Scene, seed: u64) -> Result<Vec<(u64, Call, Site)>> {
     let mut trial = stage.trial(scene, None, seed)?;
     let first = trial.run.disk.calls();
+    trial.run.disk.log_calls();
     trial.go(&scene.steps)?;
     trial.require_unnoticed()?;
     let logged = trial.run.disk.logged_calls();

@@ -45,7 +45,10 @@ pub(super) struct Inner {
     pub(super) hits: Vec<Hit>,
     /// Syncs that said they failed.
     pub(super) failed_syncs: Vec<Hit>,
-    /// Syncs asked of a handle after one of its writes or syncs failed.
+    /// How many of these are of an earlier process.
+    pub(super) forgiven: usize,
+    /// Syncs asked of a handle after one of its writes or syncs failed, or of what a failed sync
+    /// was of.
     pub(super) syncs_again: u64,
     /// Whose next sync fails.
     late: Vec<Ino>,
@@ -122,6 +125,7 @@ impl Inner {
             faults: Vec::new(),
             hits: Vec::new(),
             failed_syncs: Vec::new(),
+            forgiven: 0,
             syncs_again: 0,
             late: Vec::new(),
             quota_bytes: None,
@@ -196,6 +200,9 @@ impl Inner {
 
     /// Begins a sync of a file or directory and says how it ends.
     pub(super) fn enter_sync(&mut self, call: &Call, ino: Ino) -> Synced {
+        if self.failed_syncs[self.forgiven..].iter().any(|hit| hit.path == call.path) {
+            self.syncs_again += 1;
+        }
         let fault = self.begin(call);
         let outcome = self.sync_outcome(fault, ino);
         if !matches!(outcome, Synced::Kept) {

@@ -129,6 +129,13 @@ fn row_079_a_sync_after_a_failure_is_counted_though_it_is_refused() {
     fs.sync_dir().expect_err("a fault");
     fs.sync_dir().expect_err("refused");
     assert_eq!((disk.failed_syncs().len(), disk.syncs_again()), (2, 2));
+    let other = fs.open(name(1), Access::ReadWrite).expect("opened");
+    other.sync_data().expect("the kernel forgot");
+    disk.root().sync_dir().expect("the kernel forgot");
+    assert_eq!(disk.syncs_again(), 4);
+    disk.forgive_failed_syncs();
+    other.sync_data().expect("another process");
+    assert_eq!(disk.syncs_again(), 4);
 }
 
 #[test]
