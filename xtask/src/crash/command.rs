@@ -155,11 +155,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     }
     let minutes = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let deadline = minutes.map(|minutes| Instant::now() + minutes);
-    let drive = Drive {
-        threads: arguments.threads,
-        findings_max: std::env::var("FM").map_or(5, |v| v.parse().expect("n")),
-        deadline,
-    };
+    let drive = Drive { threads: arguments.threads, findings_max: 5, deadline };
     let findings = if arguments.long {
         let long = Long { file: arguments.state.clone(), resume: arguments.resume };
         long.run(&parts, &drive)?
