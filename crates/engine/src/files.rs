@@ -15,7 +15,7 @@ use vfs::sync::{Mutex, mistake};
 use vfs::{Env, Fs, Kind, Name};
 use wal::{Segment, SegmentIds};
 
-use crate::catalog::{Catalog, SegmentRecord, TableRecord};
+use crate::catalog::{Catalog, FILE_ID_LIMIT, SegmentRecord, TableRecord};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::options::{Options, ReadMode};
@@ -101,8 +101,10 @@ impl Files {
     }
 
     /// An id for a new file that is no segment.
-    pub(crate) fn take_file_id(&self) -> u64 {
-        self.next_file.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn take_file_id(&self) -> Result<u64> {
+        let next = |id: u64| (id < FILE_ID_LIMIT).then_some(id + 1);
+        let taken = self.next_file.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.map_err(|_| Error::invalid("all file ids are used up"))
     }
 
     /// The id the next keyspace will get.
@@ -117,7 +119,7 @@ impl Files {
     }
 
     pub(crate) fn create_table(&self) -> Result<(u64, Builder)> {
-        let id = self.take_file_id();
+        let id = self.take_file_id()?;
         let file = self.fs.create_new(Name::new(TABLE, id))?;
         let options = BuilderOptions {
             file_id: FileId(id),

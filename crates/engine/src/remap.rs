@@ -58,7 +58,7 @@ pub(crate) struct Builder {
 impl Builder {
     /// Starts the table of an address space of `address_len` bytes.
     pub(crate) fn create(files: &Arc<Files>, segment: u32, address_len: u64) -> Result<Builder> {
-        let id = files.take_file_id();
+        let id = files.take_file_id()?;
         let file = files.fs.create_new(Name::new(REMAP, id))?;
         let salt = files.env.rng.next_u64();
         let header = Header { db_id: files.db_id, file_id: id, salt, segment };

@@ -24,6 +24,7 @@ mod threads;
 mod closing;
 mod opening;
 mod untrusted;
+mod hostile;
 mod compacting;
 mod apart;
 mod checkpoints;
