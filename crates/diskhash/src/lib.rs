@@ -35,6 +35,8 @@ mod recover;
 mod table;
 mod plan;
 mod store;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crate::commit::Built;
 pub use crate::cursor::Cursor;

@@ -67,6 +67,8 @@ mod snapshot;
 mod atomic;
 mod txn;
 mod db;
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "stepping")]
 pub mod stepping;
 

@@ -25,6 +25,8 @@ mod table;
 mod cursor;
 mod check;
 mod merge;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crate::builder::{Builder, BuilderOptions, Built};
 pub use crate::check::CheckReport;
