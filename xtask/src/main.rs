@@ -8,6 +8,7 @@ mod db;
 mod demo;
 mod kill;
 mod disks;
+mod fuzz;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Command {
     Kill(kill::Arguments),
     /// Fills real disks, locks out second processes, cuts files: what no simulation shows.
     Disks(disks::Arguments),
+    /// Looks for inputs that make a parser or the store fail.
+    Fuzz(fuzz::Arguments),
     /// Runs an experiment of the design again and prints its tables.
     Simulate {
         #[command(subcommand)]
@@ -72,6 +75,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
         Command::Disks(arguments) => disks::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&root()?, &arguments),
         Command::Ci => ci::run(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
         Command::Crash(arguments) => xtask::crash::command::run(&root()?, &arguments),
