@@ -32,7 +32,8 @@ fn open(world: &World) -> engine::Result<Db> {
 }
 
 // We believed that the decoder's limit bounds what a claimed length costs. True was: it bounds it by
-// the limit for any edit, 256 MiB; the bytes of a string are reserved before they are looked for.
+// the limit for any edit, 256 MiB; the bytes of a string are reserved before they are looked for, and
+// for any list 1 MiB.
 #[test]
 fn row_068_a_length_that_an_edit_claims_costs_no_memory() {
     // 1 change: KeyspaceCreated, id 1, a name of 200 MiB.
@@ -41,7 +42,9 @@ fn row_068_a_length_that_an_edit_claims_costs_no_memory() {
     let index = [&[1, 3, 1, 1, b'k', 0xfc][..], &(200_u32 << 20).to_le_bytes(), b"tree"].concat();
     // 2^26 changes.
     let changes = [&[0xfc][..], &(1_u32 << 26).to_le_bytes(), &[2, 0]].concat();
-    for edit in [name, index, changes] {
+    // 1 change: RemapSet of segment 1, file 1 with 2^26 targets.
+    let targets = [&[1, 14, 1, 1, 1, 1, 0xfc][..], &(1_u32 << 26).to_le_bytes(), &[2, 0]].concat();
+    for edit in [name, index, changes, targets] {
         let world = World::new(1);
         manifest(&world, 1, &edit);
         let (opened, peak) = peak_of(|| open(&world));
