@@ -3,9 +3,10 @@
 //! The only serde and bincode in the engine are in this file, so that they can be replaced alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use vfs::Name;
 use wal::{Position, SegmentId, SegmentMeta};
 
@@ -82,6 +83,7 @@ pub(crate) struct RemapRecord {
     pub(crate) len: u64,
     pub(crate) footer_crc: u32,
     /// The rewritten segments that the table leads to.
+    #[serde(deserialize_with = "as_they_come")]
     pub(crate) targets: Vec<u32>,
 }
 
@@ -379,6 +381,29 @@ pub(crate) fn decode(
         visit(change)?;
     }
     if at == bytes.len() { Ok(()) } else { Err("bytes behind a manifest edit") }
+}
+
+/// A list that takes memory for the elements that are there, not for those that its count claims.
+fn as_they_come<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    struct Elements;
+
+    impl<'de> Visitor<'de> for Elements {
+        type Value = Vec<u32>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of numbers")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<u32>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(Elements)
 }
 
 /// Decodes what `bytes` begin with; also tells how many of them it takes.
