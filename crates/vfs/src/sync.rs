@@ -24,7 +24,7 @@ pub use self::model::{
 };
 
 /// Whether the store is to make this mistake, so that a model can prove that it would find it.
-/// Never, but under the scheduler, where one can be [planted](plant).
+/// Never, but under the scheduler, where one can be planted.
 #[cfg(not(shuttle))]
 #[inline(always)]
 pub const fn mistake(_name: &str) -> bool {
