@@ -73,7 +73,7 @@ impl Rot {
         })
     }
 
-    /// Runs one damage again, told by the line of a finding: base, then what [`Case`] shows.
+    /// Runs one damage again, told by the line of a finding: base, then what `Case` shows.
     ///
     /// # Errors
     /// If it must not be, or there is no such damage.
