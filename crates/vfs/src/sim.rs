@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-pub use self::call::{At, Call, CallKind, Fault, Times, What};
+pub use self::call::{At, Call, CallKind, Fault, Hit, Times, What};
 use self::content::Content;
 pub use self::damage::Damage;
 use self::disk::Inner;
@@ -121,6 +121,21 @@ impl SimDisk {
     /// How many calls of a kind there were.
     pub fn calls_of(&self, kind: CallKind) -> u64 {
         self.lock().calls(Some(kind))
+    }
+
+    /// Keeps every call from now on, reads included.
+    pub fn log_calls(&self) {
+        self.lock().log = Some(Vec::new());
+    }
+
+    /// Every call since [`SimDisk::log_calls`].
+    pub fn logged_calls(&self) -> Vec<Call> {
+        self.lock().log.clone().unwrap_or_default()
+    }
+
+    /// After so many calls the next one panics: what runs on the disk does not end.
+    pub fn limit_calls(&self, calls_max: u64) {
+        self.lock().calls_max = calls_max;
     }
 
     // Crashes.
@@ -211,7 +226,37 @@ impl SimDisk {
 
     /// How often a fault has hit.
     pub fn faults_hit(&self) -> u64 {
-        self.lock().faults_hit
+        self.lock().hits.len() as u64
+    }
+
+    /// The calls that a fault has hit.
+    pub fn hits(&self) -> Vec<Hit> {
+        self.lock().hits.clone()
+    }
+
+    /// The syncs that said they failed, at whichever call the fault had hit.
+    pub fn failed_syncs(&self) -> Vec<Hit> {
+        self.lock().failed_syncs.clone()
+    }
+
+    /// How often somebody tried again what a failed sync was to make durable: through the handle
+    /// that failed, which refuses, or through another.
+    pub fn syncs_again(&self) -> u64 {
+        self.lock().syncs_again
+    }
+
+    /// The syncs that failed so far were of an earlier process: whoever syncs those files now does
+    /// not try again.
+    pub fn forgive_failed_syncs(&self) {
+        let mut inner = self.lock();
+        inner.forgiven = inner.failed_syncs.len();
+    }
+
+    /// Somebody makes room for so many more bytes: faults that last until then end.
+    pub fn free(&self, bytes: u64) {
+        let mut inner = self.lock();
+        inner.freed();
+        inner.quota_bytes = inner.quota_bytes.map(|quota| quota.saturating_add(bytes));
     }
 
     /// How many bytes fit on the disk, in pages of 4 KiB; no limit at first. Names are free.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::content::{fold, hash_bytes};
 use crate::error::SYNC;
+use crate::name::{Kind, Name};
 
 /// What a program asked the disk to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -52,11 +53,15 @@ pub enum CallKind {
     Store,
     /// [`crate::AppendMap::sync`].
     SyncMap,
+    /// [`crate::Lock::verify`].
+    Verify,
+    /// [`crate::Fs::preallocation`].
+    Probe,
 }
 
 impl CallKind {
     /// Every kind.
-    pub const ALL: [CallKind; 22] = [
+    pub const ALL: [CallKind; 24] = [
         CallKind::Create,
         CallKind::Open,
         CallKind::Rename,
@@ -79,6 +84,8 @@ impl CallKind {
         CallKind::MapAppend,
         CallKind::Store,
         CallKind::SyncMap,
+        CallKind::Verify,
+        CallKind::Probe,
     ];
 
     /// True if the call changes what is on disk or what of it is durable: then it is in the trace
@@ -90,7 +97,7 @@ impl CallKind {
             K::RemoveDir | K::Lock | K::Write | K::Truncate | K::Preallocate => true,
             K::Sync | K::Store | K::SyncMap => true,
             K::Open | K::List | K::OpenDir | K::FreeSpace | K::Len | K::Read => false,
-            K::Map | K::MapAppend => false,
+            K::Map | K::MapAppend | K::Verify | K::Probe => false,
         }
     }
 
@@ -111,11 +118,11 @@ impl CallKind {
             K::List => "list",
             K::SyncDir | K::Sync | K::SyncMap => SYNC,
             K::Lock => "lock",
-            K::FreeSpace | K::Len => "stat",
+            K::FreeSpace | K::Len | K::Verify => "stat",
             K::Read => "read",
             K::Write => "write",
             K::Truncate => "truncate",
-            K::Preallocate => "preallocate",
+            K::Preallocate | K::Probe => "preallocate",
             K::Map | K::MapAppend => "map",
             K::Store => "store",
         }
@@ -158,6 +165,13 @@ impl Call {
         Call { hash: hash_bytes(bytes), ..self }
     }
 
+    /// The kind of the file or directory: the extension of its name. `None` for the root and for
+    /// `LOCK`.
+    pub fn file_kind(&self) -> Option<Kind> {
+        let name = self.path.rsplit('/').next().and_then(Name::parse);
+        name.map(|name| name.kind)
+    }
+
     pub(super) fn fold(&self, hash: u64) -> u64 {
         let kind = CallKind::ALL.iter().position(|kind| *kind == self.kind).expect("all kinds");
         let hash = fold(fold(hash, kind as u64), hash_bytes(self.path.as_bytes()));
@@ -185,13 +199,16 @@ pub struct Fault {
     pub times: Times,
 }
 
-/// Which call a fault hits. Calls are counted from 0 since the disk was made.
+/// Which call a fault hits. Calls are counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum At {
-    /// The n-th call of all, reads included; see [`super::SimDisk::calls`].
+    /// The n-th call of all since the disk was made, reads included; see
+    /// [`super::SimDisk::calls`].
     Call(u64),
-    /// The n-th call of a kind; see [`super::SimDisk::calls_of`].
+    /// The n-th call of a kind since the disk was made; see [`super::SimDisk::calls_of`].
     Kind(CallKind, u64),
+    /// The n-th call of a kind on files of a kind since the fault was armed.
+    Site(CallKind, Kind, u64),
 }
 
 /// What a faulty call does. A fault that makes no sense for the call it would hit does not hit it.
@@ -211,8 +228,7 @@ pub enum What {
     /// A sync fails; what was pending will never be durable, though reads still show it, and the
     /// next sync says all is well (ext4, XFS).
     SyncLost,
-    /// A sync fails and reads show the old bytes again (Btrfs). A directory is as
-    /// [`What::SyncLost`].
+    /// A sync fails and reads show the old bytes again (Btrfs), listings the old names.
     SyncReverted,
     /// A sync fails, and everything is durable nevertheless.
     SyncSurvived,
@@ -227,11 +243,26 @@ pub enum Times {
     Once,
     /// That call and every later one it can hit.
     Forever,
+    /// The same until [`super::SimDisk::free`].
+    UntilFreed,
+}
+
+/// A call that a fault hit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hit {
+    /// The number of the call, from 0.
+    pub call: u64,
+    /// What was asked.
+    pub kind: CallKind,
+    /// Of which file or directory, relative to the root; empty for the root.
+    pub path: Arc<str>,
+    /// What happened.
+    pub what: What,
 }
 
 impl What {
     /// Whether this can happen to such a call.
-    pub(super) fn fits(self, kind: CallKind) -> bool {
+    pub fn fits(self, kind: CallKind) -> bool {
         match self {
             _ if kind == CallKind::Store => false,
             What::Io | What::Denied | What::Interrupted => true,

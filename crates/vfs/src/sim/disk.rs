@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use rustix::io::Errno;
 
-use super::call::{At, Call, CallKind, Fault, Times, What};
+use super::call::{At, Call, CallKind, Fault, Hit, Times, What};
 use super::content::PAGE_LEN;
 use super::state::{DataChange, DataOp, FileNode, Ino, Key, Node, State};
 use crate::error::{Error, Result};
@@ -36,9 +36,20 @@ pub(super) struct Inner {
     pub(super) trace_hash: u64,
     /// The state before each changing call, since recording began.
     pub(super) boundaries: Option<Vec<State>>,
+    /// Every call, since somebody asked for it.
+    pub(super) log: Option<Vec<Call>>,
+    /// The disk takes no more calls than this.
+    pub(super) calls_max: u64,
 
-    faults: Vec<(Fault, bool)>,
-    pub(super) faults_hit: u64,
+    faults: Vec<Armed>,
+    pub(super) hits: Vec<Hit>,
+    /// Syncs that said they failed.
+    pub(super) failed_syncs: Vec<Hit>,
+    /// How many of these are of an earlier process.
+    pub(super) forgiven: usize,
+    /// Syncs asked of a handle after one of its writes or syncs failed, or of what a failed sync
+    /// was of.
+    pub(super) syncs_again: u64,
     /// Whose next sync fails.
     late: Vec<Ino>,
 
@@ -56,6 +67,34 @@ pub(super) struct Inner {
     pub(super) locks: Vec<Ino>,
     /// Mappings: of what, how long, and whether they live.
     mapped: Vec<(Ino, u64, Weak<()>)>,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    spent: bool,
+    /// Calls of its kind on its kind of file so far, for [`At::Site`].
+    seen: u64,
+}
+
+impl Armed {
+    /// True if it hits this call, the `number`-th of all and the `of_kind`-th of its kind.
+    fn strikes(&mut self, call: &Call, number: u64, of_kind: u64) -> bool {
+        let (n, now) = match self.fault.at {
+            At::Call(n) => (n, number),
+            At::Kind(kind, n) if kind == call.kind => (n, of_kind),
+            At::Site(kind, file, n) if kind == call.kind && call.file_kind() == Some(file) => {
+                self.seen += 1;
+                (n, self.seen - 1)
+            }
+            At::Kind(..) | At::Site(..) => return false,
+        };
+        let due = match self.fault.times {
+            Times::Once => n == now,
+            Times::Forever | Times::UntilFreed => n <= now,
+        };
+        due && !self.spent && self.fault.what.fits(call.kind)
+    }
 }
 
 /// How a sync ends.
@@ -81,8 +120,13 @@ impl Inner {
             trace: Vec::new(),
             trace_hash: 0,
             boundaries: None,
+            log: None,
+            calls_max: u64::MAX,
             faults: Vec::new(),
-            faults_hit: 0,
+            hits: Vec::new(),
+            failed_syncs: Vec::new(),
+            forgiven: 0,
+            syncs_again: 0,
             late: Vec::new(),
             quota_bytes: None,
             preallocation: Preallocation::Reserves,
@@ -112,30 +156,29 @@ impl Inner {
             self.trace_hash = call.fold(self.trace_hash);
             self.trace.push(call.clone());
         }
+        if let Some(log) = &mut self.log {
+            log.push(call.clone());
+        }
         let number = self.calls;
+        // Once is enough: what is dropped while the stack unwinds makes calls too.
+        let goes_on = number < self.calls_max || std::thread::panicking();
+        assert!(goes_on, "endless: {number} calls, and now {call:?}");
         let of_kind = self.counts.entry(kind).or_default();
         let number_of_kind = *of_kind;
         *of_kind += 1;
         self.calls += 1;
-        if self.faults.is_empty() {
-            return None;
+        // All of them count, whichever strikes.
+        let mut struck = None;
+        for (index, armed) in self.faults.iter_mut().enumerate() {
+            if armed.strikes(call, number, number_of_kind) {
+                struck.get_or_insert(index);
+            }
         }
-        let strikes = |(fault, spent): &&mut (Fault, bool)| {
-            let (n, now) = match fault.at {
-                At::Call(n) => (n, number),
-                At::Kind(of, n) if of == kind => (n, number_of_kind),
-                At::Kind(..) => return false,
-            };
-            let due = match fault.times {
-                Times::Once => n == now,
-                Times::Forever => n <= now,
-            };
-            due && !*spent && fault.what.fits(kind)
-        };
-        let (fault, spent) = self.faults.iter_mut().find(strikes)?;
-        *spent = fault.times == Times::Once;
-        self.faults_hit += 1;
-        Some(fault.what)
+        let armed = &mut self.faults[struck?];
+        let Fault { what, times, .. } = armed.fault;
+        armed.spent = times == Times::Once;
+        self.hits.push(Hit { call: number, kind, path: Arc::clone(&call.path), what });
+        Some(what)
     }
 
     /// Begins a call that is not a sync. `Ok(Some(n))`: it may move at most n bytes.
@@ -157,7 +200,20 @@ impl Inner {
 
     /// Begins a sync of a file or directory and says how it ends.
     pub(super) fn enter_sync(&mut self, call: &Call, ino: Ino) -> Synced {
+        if self.failed_syncs[self.forgiven..].iter().any(|hit| hit.path == call.path) {
+            self.syncs_again += 1;
+        }
         let fault = self.begin(call);
+        let outcome = self.sync_outcome(fault, ino);
+        if !matches!(outcome, Synced::Kept) {
+            let (kind, path) = (call.kind, Arc::clone(&call.path));
+            let what = fault.unwrap_or(What::SyncLate);
+            self.failed_syncs.push(Hit { call: self.call(), kind, path, what });
+        }
+        outcome
+    }
+
+    fn sync_outcome(&mut self, fault: Option<What>, ino: Ino) -> Synced {
         if let Some(index) = self.late.iter().position(|late| *late == ino) {
             self.late.swap_remove(index);
             return Synced::Lost(Errno::IO);
@@ -183,7 +239,12 @@ impl Inner {
     }
 
     pub(super) fn arm(&mut self, fault: Fault) {
-        self.faults.push((fault, false));
+        self.faults.push(Armed { fault, spent: false, seen: 0 });
+    }
+
+    /// Ends the faults that last until there is space.
+    pub(super) fn freed(&mut self) {
+        self.faults.retain(|armed| armed.fault.times != Times::UntilFreed);
     }
 
     pub(super) fn disarm(&mut self) {

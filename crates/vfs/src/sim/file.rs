@@ -68,8 +68,8 @@ fn require_sound(poisoned: &AtomicBool, handle: &Handle) -> Result<()> {
 
 /// A sync of the file that a handle leads to, through the file or a mapping.
 fn sync(handle: &Handle, kind: CallKind, poisoned: &AtomicBool) -> Result<()> {
-    require_sound(poisoned, handle)?;
     let mut inner = handle.inner(kind)?;
+    require_sound(poisoned, handle).inspect_err(|_| inner.syncs_again += 1)?;
     let outcome = inner.enter_sync(&handle.call(kind), handle.ino);
     let remembers = inner.remembers;
     let file = inner.state.file_mut(handle.ino);

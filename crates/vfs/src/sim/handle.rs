@@ -244,11 +244,12 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::Poisoned { path: self.handle.path.clone() });
-        }
         let ino = self.handle.ino;
         let mut inner = self.handle.inner(CallKind::SyncDir)?;
+        if self.poisoned.load(Ordering::Acquire) {
+            inner.syncs_again += 1;
+            return Err(Error::Poisoned { path: self.handle.path.clone() });
+        }
         let outcome = inner.enter_sync(&self.handle.call(CallKind::SyncDir), ino);
         let dir = inner.state.dir_mut(ino);
         let errno = match outcome {
@@ -261,8 +262,13 @@ impl Fs for SimFs {
                 dir.settle();
                 errno
             }
-            Synced::Lost(errno) | Synced::Reverted(errno) => {
+            Synced::Lost(errno) => {
                 dir.lose();
+                errno
+            }
+            Synced::Reverted(errno) => {
+                dir.revert();
+                inner.state.unremove(ino);
                 errno
             }
         };
@@ -328,7 +334,9 @@ impl Fs for SimFs {
     }
 
     fn preallocation(&self) -> Result<Preallocation> {
-        Ok(self.handle.inner(CallKind::FreeSpace)?.preallocation)
+        let mut inner = self.handle.inner(CallKind::Probe)?;
+        inner.enter(&self.handle.call(CallKind::Probe), &self.handle.path)?;
+        Ok(inner.preallocation)
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -348,7 +356,8 @@ impl Lock for SimLock {
     }
 
     fn verify(&self) -> Result<()> {
-        let inner = self.handle.inner(CallKind::Lock)?;
+        let mut inner = self.handle.inner(CallKind::Verify)?;
+        inner.enter(&self.handle.call(CallKind::Verify), &self.handle.path)?;
         if inner.look_up(self.dir, &Key::Other(LOCK.into())) == Some(self.handle.ino) {
             return Ok(());
         }

@@ -247,6 +247,13 @@ impl DirNode {
         self.pending.clear();
     }
 
+    /// A sync failed, and programs see again what the medium holds.
+    pub(super) fn revert(&mut self) {
+        self.live = Arc::clone(&self.durable);
+        self.pending.clear();
+        self.lossy = false;
+    }
+
     /// Changes what programs see; durable only later.
     pub(super) fn change(&mut self, call: u64, change: DirChange) {
         change.apply(Arc::make_mut(&mut self.live));
@@ -303,6 +310,15 @@ impl State {
         match self.node_mut(ino) {
             Node::Dir(dir) => dir,
             other => panic!("{ino} is no directory: {other:?}"),
+        }
+    }
+
+    /// The directories that a directory shows were not removed, whatever was said before.
+    pub(super) fn unremove(&mut self, ino: Ino) {
+        for ino in Arc::clone(&self.dir(ino).live).values() {
+            if matches!(self.node(*ino), Node::Dir(_)) {
+                self.dir_mut(*ino).removed = false;
+            }
         }
     }
 

@@ -4,7 +4,10 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use vfs::sim::{At, CallKind, Fault, ImageKind, Times, What};
-use vfs::{Access, Error, File, Fs, Preallocation, Result, SimDisk, read_exact_at, write_all_at};
+use vfs::{
+    Access, Error, File, Fs, Kind, Name, Preallocation, Result, SimDisk, read_exact_at,
+    write_all_at,
+};
 
 use crate::bed::name;
 
@@ -88,8 +91,138 @@ fn row_081_a_failed_sync_of_a_directory_is_reported_and_poisons_its_handle() {
         let renamed = image.read_file(name(2)).is_some();
         assert_eq!(renamed, what == What::SyncSurvived, "{what:?}");
         assert_ne!(image.read_file(name(1)).is_some(), renamed);
-        fs.open(name(2), Access::Read).expect("reads go on");
+        let shown = if what == What::SyncReverted { 1 } else { 2 };
+        fs.open(name(shown), Access::Read).expect("reads go on");
+        assert!(matches!(fs.open(name(3 - shown), Access::Read), Err(Error::NotFound { .. })));
     }
+}
+
+#[test]
+fn a_directory_that_a_failed_sync_brought_back_takes_files() {
+    let disk = SimDisk::new(1);
+    let fs = disk.root();
+    let inside = fs.create_dir(name(1)).expect("created");
+    fs.sync_dir().expect("synced");
+    fs.remove_dir(name(1)).expect("removed");
+    assert!(inside.create_new(name(2)).is_err());
+    once(&disk, CallKind::SyncDir, What::SyncReverted);
+    fs.sync_dir().expect_err("a fault");
+    inside.create_new(name(2)).expect("it is there again");
+    assert!(fs.remove_dir(name(1)).is_err(), "and not empty");
+}
+
+#[test]
+fn row_079_a_sync_after_a_failure_is_counted_though_it_is_refused() {
+    let (disk, fs, file) = disk_with_file();
+    write_all_at(&*file, b"L", 0).expect("written");
+    once(&disk, CallKind::Sync, What::SyncLate);
+    file.sync_data().expect("late");
+    assert_eq!(disk.failed_syncs(), []);
+    file.sync_data().expect_err("now");
+    let failed = disk.failed_syncs();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].call, failed[0].kind), (disk.calls() - 1, CallKind::Sync));
+    assert!(failed[0].path.ends_with(&name(1).to_string()));
+    assert_eq!(disk.syncs_again(), 0);
+    file.sync_data().expect_err("refused");
+    once(&disk, CallKind::SyncDir, What::Io);
+    fs.sync_dir().expect_err("a fault");
+    fs.sync_dir().expect_err("refused");
+    assert_eq!((disk.failed_syncs().len(), disk.syncs_again()), (2, 2));
+    let other = fs.open(name(1), Access::ReadWrite).expect("opened");
+    other.sync_data().expect("the kernel forgot");
+    disk.root().sync_dir().expect("the kernel forgot");
+    assert_eq!(disk.syncs_again(), 4);
+    disk.forgive_failed_syncs();
+    other.sync_data().expect("another process");
+    assert_eq!(disk.syncs_again(), 4);
+}
+
+#[test]
+fn a_fault_hits_the_nth_call_of_a_kind_on_a_kind_of_file_since_it_was_armed() {
+    let disk = SimDisk::new(1);
+    let fs = disk.root();
+    let other = Name::new(Kind::new("other"), 9);
+    let files = [fs.create_new(name(1)), fs.create_new(other)].map(|file| file.expect("created"));
+    write_all_at(&*files[0], b"before", 0).expect("written");
+    let at = At::Site(CallKind::Write, name(1).kind, 1);
+    disk.fault(Fault { at, what: What::Short(1), times: Times::Once });
+    let mut counts = Vec::new();
+    for file in [0, 1, 1, 0, 0] {
+        counts.push(files[file].write_at(&[IoSlice::new(b"xyz")], 0).expect("written"));
+    }
+    assert_eq!(counts, [3, 3, 3, 1, 3]);
+    let hits = disk.hits();
+    assert_eq!((hits.len(), hits[0].call, hits[0].what), (1, 6, What::Short(1)));
+}
+
+#[test]
+fn row_101_a_full_disk_takes_writes_again_when_somebody_makes_room() {
+    let (disk, fs, file) = disk_with_file();
+    let what = What::NoSpace;
+    let at = At::Kind(CallKind::Preallocate, 1);
+    disk.fault(Fault { at, what, times: Times::UntilFreed });
+    disk.set_quota(Some(3 * 4096));
+    file.preallocate(0, 4096).expect("there is room");
+    for _ in 0..3 {
+        assert!(matches!(file.preallocate(0, 4096), Err(Error::NoSpace { .. })));
+    }
+    disk.free(0);
+    file.preallocate(0, 4096).expect("the fault is over");
+    assert!(matches!(file.preallocate(0, 4 * 4096), Err(Error::NoSpace { .. })));
+    disk.free(4096);
+    file.preallocate(0, 4 * 4096).expect("the quota grew");
+    assert_eq!(fs.free_space().expect("asked"), 0);
+}
+
+#[test]
+#[should_panic(expected = "endless")]
+fn a_disk_takes_no_more_calls_than_it_was_told() {
+    let (disk, fs, _) = disk_with_file();
+    struct Last(Arc<dyn Fs>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.list().expect("no second panic");
+        }
+    }
+    let _last = Last(fs.clone());
+    disk.limit_calls(disk.calls() + 2);
+    for _ in 0..3 {
+        fs.list().expect("listed");
+    }
+}
+
+#[test]
+fn what_was_handed_to_a_write_is_copied_before_the_call_returns() {
+    // A buffer is borrowed for the call, so nobody can keep it; here is that nobody reads it late.
+    let (disk, _, file) = disk_with_file();
+    let mut bytes = *b"LOTUS";
+    write_all_at(&*file, &bytes, 0).expect("written");
+    bytes.fill(0xa5);
+    file.preallocate(0, 100).expect("reserved");
+    let map = file.map_append(5, 100).expect("mapped");
+    bytes.copy_from_slice(b" root");
+    map.append(&bytes).expect("appended");
+    bytes.fill(0xa5);
+    assert_eq!(&disk.read_file(name(1)).expect("a file")[..10], b"LOTUS root");
+    map.sync().expect("synced");
+    assert_eq!(&synced(&disk)[..10], b"LOTUS root");
+    std::hint::black_box(&bytes);
+}
+
+#[test]
+fn every_call_is_in_the_log_with_the_kind_of_its_file() {
+    let (disk, fs, file) = disk_with_file();
+    disk.log_calls();
+    file.len().expect("a length");
+    fs.lock().expect("locked").verify().expect("held");
+    fs.preallocation().expect("probed");
+    let calls = disk.logged_calls();
+    let calls: Vec<_> = calls.iter().map(|call| (call.kind, call.file_kind())).collect();
+    let file_kind = Some(name(1).kind);
+    let expected = [(CallKind::Len, file_kind), (CallKind::Lock, None)];
+    assert_eq!(calls[..2], expected);
+    assert_eq!(calls[2..], [(CallKind::Verify, None), (CallKind::Probe, None)]);
 }
 
 #[test]
@@ -188,9 +321,14 @@ fn every_kind_of_call_can_fail_and_then_changes_nothing() {
         let file_2 = fs.create_new(name(2)).expect("created");
         file_2.preallocate(0, 100).expect("reserved");
         let map = file_2.map_append(0, 100).expect("mapped");
+        let lock = disk.root().create_dir(name(7)).and_then(|dir| dir.lock()).expect("locked");
         let before = disk.fingerprint();
         let fault = What::Io;
-        disk.fault(Fault { at: At::Kind(kind, 0), what: fault, times: Times::Forever });
+        disk.fault(Fault {
+            at: At::Kind(kind, disk.calls_of(kind)),
+            what: fault,
+            times: Times::Forever,
+        });
         let call = || -> Result<()> {
             match kind {
                 CallKind::Create => fs.create_new(name(3)).map(drop),
@@ -214,6 +352,8 @@ fn every_kind_of_call_can_fail_and_then_changes_nothing() {
                 CallKind::Map => file.map(5).map(drop),
                 CallKind::MapAppend => file.map_append(5, 5).map(drop),
                 CallKind::SyncMap => map.sync(),
+                CallKind::Verify => lock.verify(),
+                CallKind::Probe => fs.preallocation().map(drop),
                 CallKind::Store => unreachable!("skipped above"),
             }
         };
