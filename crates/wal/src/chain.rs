@@ -58,6 +58,8 @@ pub(crate) struct Chain {
     pub(crate) last_seq: u64,
     /// Ignored frames included.
     pub(crate) max_seq_seen: u64,
+    /// The furthest position that something records as synced.
+    pub(crate) attested: Option<Position>,
     /// Segment files that are no part of the chain.
     pub(crate) ignored: Vec<Name>,
     /// Where something was cut off, and how many bytes are ignored behind it.
@@ -253,6 +255,7 @@ fn walk(
         let body = replay::read_frames(&mut window, header, limit, last_seq, visit)?;
         last_seq = body.last_seq;
         chain.records += body.records;
+        chain.attested = chain.attested.max(body.attested);
         chain.last_seq = last_seq;
         chain.max_seq_seen = chain.max_seq_seen.max(last_seq).max(header.seq_floor);
         let len = match next.is_none() && planted::is(Bug::AppendBehindTornTail) {
@@ -312,6 +315,7 @@ fn end(
         return Err(stop);
     }
     replay::decide(cut, evidence.attested, stop)?;
+    chain.attested = chain.attested.max(evidence.attested);
     chain.max_seq_seen = chain.max_seq_seen.max(evidence.seq);
     chain.cut = (evidence.ignored_bytes > 0).then_some((cut, evidence.ignored_bytes));
     Ok(())

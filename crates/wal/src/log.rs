@@ -1,6 +1,7 @@
 //! A log: the sequence of its segments, opened after any crash and read while it grows.
 //!
-//! 1. Nothing is ever appended to, or cut from, a segment that an earlier open wrote.
+//! 1. Nothing is ever appended to, or cut from, a segment that an earlier open wrote. Bytes that
+//!    nothing attests are written once more, as they are, by the open that will attest them.
 //! 2. Ids and seqs never repeat, whatever was ignored.
 //! 3. Lock order: `tail`, then `segments`. A turn's lock is never held while taking another.
 
@@ -18,7 +19,7 @@ use crate::chain::{self, Chain, Start};
 use crate::format::{self, FRAME_HEADER_LEN, HEADER_LEN, Previous, Role, SegmentHeader};
 use crate::options::{AppendMode, Options, SEGMENT_BYTES_MIN};
 use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
-use crate::replay::Visit;
+use crate::replay::{self, Visit};
 use crate::segment::{Segment, SegmentMeta};
 use crate::tail::Tail;
 use crate::turn::{Poison, Turn};
@@ -115,8 +116,8 @@ impl fmt::Debug for Log {
 
 impl Log {
     /// Opens the log in `fs`, or starts one: gives every record of whole batches to `visit`, in
-    /// order, tells a torn tail from damage, syncs what it keeps (files and directory) and starts
-    /// a new segment behind it. No old segment is changed; segment files off the chain are left
+    /// order, tells a torn tail from damage, makes durable what it keeps (files and directory) and starts
+    /// a new segment behind it. No byte of an old segment changes; segment files off the chain are left
     /// alone and reported.
     ///
     /// # Errors
@@ -300,6 +301,11 @@ fn previous(meta: &SegmentMeta) -> Previous {
 }
 
 /// Makes durable what a replay found: the next segment's header will say that it is.
+///
+/// Postmortem: we believed that a sync of what an earlier process wrote makes it durable. After a
+/// sync that failed in that process its pages look clean, so the next sync has nothing to do and
+/// says all is well: the log attested bytes that no disk had, and after a power cut it was
+/// `Corrupt` for ever. What nothing attests is therefore written once more before it is synced.
 fn keep(fs: &dyn Fs, chain: &Chain) -> Result<()> {
     if planted::is(Bug::RecoveryKeepsUnsynced) {
         return Ok(());
@@ -308,6 +314,13 @@ fn keep(fs: &dyn Fs, chain: &Chain) -> Result<()> {
         if planted::is(Bug::RecoveryTruncates) {
             link.file.truncate(link.meta.len)?;
         }
+        let (id, end) = (link.meta.id, link.meta.len);
+        let from = match chain.attested {
+            Some(attested) if id < attested.segment => end,
+            Some(attested) if id == attested.segment => attested.offset.min(end),
+            _ => 0,
+        };
+        replay::write_again(&*link.file, from, end)?;
         link.file.sync_data()?;
     }
     if chain.links.is_empty() { Ok(()) } else { fs.sync_dir() }

@@ -93,6 +93,8 @@ pub(crate) struct Body {
     /// Of the last record, or the one given.
     pub(crate) last_seq: u64,
     pub(crate) records: u64,
+    /// The furthest position that a frame, or the header, records as synced.
+    pub(crate) attested: Option<Position>,
     /// Why reading ended before it should; `None` if it did not.
     pub(crate) stop: Option<Error>,
 }
@@ -126,7 +128,8 @@ pub(crate) fn read_frames(
     visit: Visit<'_>,
 ) -> Result<Body> {
     let limit_len = limit.unwrap_or(window.file_len);
-    let body = Body { end: HEADER_LEN, first_seq: 0, last_seq, records: 0, stop: None };
+    let attested = header.synced;
+    let body = Body { end: HEADER_LEN, first_seq: 0, last_seq, records: 0, attested, stop: None };
     let seq_floor = header.seq_floor.max(last_seq);
     let mut frames =
         Frames { window, header, offset: HEADER_LEN, seq_floor, batch: Vec::new(), body };
@@ -156,6 +159,7 @@ impl Frames<'_, '_> {
                 return Ok(false);
             }
         };
+        self.body.attested = self.body.attested.max(frame.attests(self.header));
         let seq_is_new = self.seq_floor < frame.seq;
         let is_seal = frame.kind == FrameKind::Seal;
         if !is_seal && !seq_is_new {
@@ -214,6 +218,18 @@ impl Frames<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Writes `from..to` once more, as it is and where it is.
+pub(crate) fn write_again(file: &dyn File, from: u64, to: u64) -> Result<()> {
+    let mut window = Window::new(file)?;
+    let mut offset = from;
+    while offset < to {
+        let block = window.at(offset, offset, BLOCK_BYTES.min(to - offset))?;
+        vfs::write_all_at(file, block, offset)?;
+        offset += block.len() as u64;
+    }
+    Ok(())
 }
 
 /// What survives behind the end of a log.

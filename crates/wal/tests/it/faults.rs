@@ -187,6 +187,67 @@ fn row_079_after_a_failed_sync_nothing_is_acknowledged_or_retried_and_reads_go_o
 }
 
 #[test]
+fn row_079_what_a_failed_sync_lost_is_durable_when_the_next_open_shows_it() {
+    for (what, options) in [What::SyncLost, What::SyncReverted, What::SyncSurvived]
+        .into_iter()
+        .flat_map(|what| modes().map(|options| (what, options)))
+    {
+        let disk = SimDisk::new(1);
+        let log = open(&disk, 1, &options).unwrap().log;
+        log.append(b"kept").unwrap();
+        log.sync().unwrap();
+        log.append(b"in doubt").unwrap();
+        for kind in [CallKind::Sync, CallKind::SyncMap] {
+            let at = At::Kind(kind, disk.calls_of(kind));
+            disk.fault(Fault { at, what, times: Times::Once });
+        }
+        log.sync().unwrap_err();
+        disk.clear_faults();
+        drop(log);
+        // The next process, while the power stays on: the kernel shows the bytes and calls them
+        // clean.
+        let opened = open(&disk, 2, &options).unwrap();
+        let shown = opened.entries;
+        assert_eq!(shown.len(), if what == What::SyncReverted { 1 } else { 2 });
+        opened.log.append(b"later").unwrap();
+        opened.log.sync().unwrap();
+        let cut = open(&disk.crash(ImageKind::SyncedOnly, 1), 3, &options);
+        let entries = cut.unwrap_or_else(|error| panic!("{what:?}: {error}")).entries;
+        assert_eq!(entries[..shown.len()], shown[..], "{what:?}");
+        assert_eq!(entries.len(), shown.len() + 1);
+    }
+}
+
+#[test]
+fn an_open_writes_nothing_again_that_is_attested() {
+    for options in modes() {
+        let disk = SimDisk::new(1);
+        let log = open(&disk, 1, &options).unwrap().log;
+        for _ in 0..20 {
+            log.append(&[7; 900]).unwrap();
+        }
+        log.sync().unwrap();
+        log.append(b"attests what is before it").unwrap();
+        let end = log.end();
+        drop(log);
+        let before = disk.fingerprint();
+        let trace = disk.trace().len();
+        disk.log_calls();
+        drop(open(&disk, 2, &options).unwrap());
+        let calls = disk.trace();
+        let new = format!("{:016x}.wal", end.segment.0 + 1);
+        let again =
+            calls[trace..].iter().filter(|c| c.kind == CallKind::Write && c.path[..] != new);
+        let again: Vec<_> = again.map(|call| (call.path.clone(), call.len)).collect();
+        let last = format!("{:016x}.wal", end.segment.0);
+        assert!(again.iter().all(|(path, len)| path[..] == last && *len < 100), "{again:?}");
+        assert_eq!(again.len(), 1);
+        disk.root().remove(vfs::Name::new(wal::SEGMENT, u64::from(end.segment.0) + 1)).unwrap();
+        assert_eq!(disk.fingerprint(), before, "the bytes are the same");
+    }
+}
+
+#[test]
 fn row_016_nothing_is_ever_appended_behind_a_fragment() {
     let options = options(Durability::Never, AppendMode::Positional);
     let disk = SimDisk::new(1);
