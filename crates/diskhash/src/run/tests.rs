@@ -55,6 +55,8 @@ fn slots_far_past_4_gib_and_2_to_the_32_entries_are_found_in_a_sparse_file() {
     let mut hashes: Vec<u64> = (0..500).map(|_| random.next_u64() << 16).collect();
     hashes.extend([0, u64::MAX << 16]);
     hashes.sort_unstable();
+    // The test fills a page for each. Two in one page were once taken for a lost slot.
+    hashes.dedup_by_key(|hash| (*hash >> 63, home(*hash << 1, PAGES)));
     let (name, expect) = sparse(&disk, &hashes);
     assert!(expect.len > 200 << 30, "{expect:?}");
     let shape = Shape::new(8, 6);
