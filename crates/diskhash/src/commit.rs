@@ -243,7 +243,7 @@ impl Shared {
                 // The record may be whole after a crash, and then all it names must be there.
                 commits.poisoned = true;
                 built.files.keep();
-                return Err(in_doubt(error));
+                return Err(error);
             }
         }
         built.files.keep();
@@ -294,7 +294,7 @@ impl Shared {
     }
 
     /// Makes `to` the newest generation again and removes what came after it.
-    pub(crate) fn revert(&self, to: &Arc<Generation>) {
+    pub(crate) fn revert(&self, to: &Arc<Generation>) -> Result<()> {
         let mut commits = self.commits.lock();
         assert!(commits.held.contains_key(&to.id), "a generation that was not released");
         let last = self.newest.read().id;
@@ -304,18 +304,19 @@ impl Shared {
         let removed = newer.keys().all(|id| self.fs.remove(Name::new(GENERATION, *id)).is_ok());
         // A record that a crash brings back must find its files. What stays is no harm: the next
         // open sees to it. But what else the failed sync was to make durable is not known.
-        if self.fs.sync_dir().is_err() {
+        if let Err(error) = self.fs.sync_dir() {
             commits.poisoned = true;
-            return;
+            return Err(in_doubt(error));
         }
         if !removed {
-            return;
+            return Ok(());
         }
         for name in newer.into_values().flatten() {
             if !commits.held.values().any(|held| held.contains(&name)) {
                 let _ = self.fs.remove(name);
             }
         }
+        Ok(())
     }
 
     /// Removes the record of a generation that nobody reads again, and the files that only it names.
@@ -397,7 +398,7 @@ pub(crate) fn write_record(fs: &Arc<dyn Fs>, id: u64, bytes: &[u8]) -> Written {
     let file = match fs.create_new(name) {
         Ok(file) => file,
         Err(error @ Error::NoSpace { .. }) => return Written::Gone(error),
-        Err(error) => return Written::Unknown(error),
+        Err(error) => return Written::Unknown(in_doubt(error)),
     };
     match write_all_at(&*file, bytes, 0) {
         Ok(()) => {}
@@ -405,10 +406,10 @@ pub(crate) fn write_record(fs: &Arc<dyn Fs>, id: u64, bytes: &[u8]) -> Written {
         Err(error @ Error::NoSpace { .. }) => {
             return match fs.remove(name).and_then(|()| fs.sync_dir()) {
                 Ok(()) => Written::Gone(error),
-                Err(_) => Written::Unknown(error),
+                Err(_) => Written::Unknown(in_doubt(error)),
             };
         }
-        Err(error) => return Written::Unknown(error),
+        Err(error) => return Written::Unknown(in_doubt(error)),
     }
     let sync_file = || match planted::is(Bug::GenerationUnsynced) {
         true => Ok(()),
@@ -420,6 +421,6 @@ pub(crate) fn write_record(fs: &Arc<dyn Fs>, id: u64, bytes: &[u8]) -> Written {
     };
     match sync_file().and_then(sync_name) {
         Ok(()) => Written::Durable,
-        Err(error) => Written::Unknown(error),
+        Err(error) => Written::Unknown(in_doubt(error)),
     }
 }

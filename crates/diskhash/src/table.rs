@@ -131,10 +131,14 @@ impl Table {
     /// tells its readers of a commit only later, and could not. Ids are not used again; a merge that
     /// was planned on what is taken back is `Invalid` when it is to be committed.
     ///
+    /// # Errors
+    /// A failed sync of the directory: what else it was to make durable is not known, and the table
+    /// takes no more commits. It reads on, at that generation.
+    ///
     /// # Panics
     /// If the generation was released.
-    pub fn revert(&self, to: &Arc<Generation>) {
-        self.shared.revert(to);
+    pub fn revert(&self, to: &Arc<Generation>) -> Result<()> {
+        self.shared.revert(to)
     }
 
     /// Tells that nobody reads this generation again: removes its record and the files that no

@@ -127,7 +127,10 @@ fn capture(state: &State) -> Result<Capture> {
 fn write(state: &State, source: &Capture, target: &Arc<dyn Fs>) -> Result<()> {
     let mut work = Work { state, target, names: Vec::new(), dirs: Vec::new() };
     let made = work.make(source);
-    made.map_err(|error| if work.undo() { error } else { error.in_doubt() })?;
+    made.map_err(|error| {
+        let may_sync = !error.is_failed_sync_of(target.path());
+        if work.undo(may_sync) { error } else { error.in_doubt() }
+    })?;
     target.sync_dir().map_err(|error| Error::from(error).in_doubt())
 }
 
@@ -174,8 +177,12 @@ impl Work<'_> {
     }
 
     /// Empties the directory again, so that a full disk stays no fuller. False if that is
-    /// not how it is now.
-    fn undo(&self) -> bool {
+    /// not how it is now. Where a sync of the directory failed there is no second one: the marker
+    /// stays if there was anything beside it.
+    ///
+    /// Postmortem: we believed that a clean-up may try everything. A sync that is tried again
+    /// proves nothing, and the marker went because of it.
+    fn undo(&self, may_sync: bool) -> bool {
         let is_gone = |name: &Name| {
             matches!(self.target.remove(*name), Ok(()) | Err(vfs::Error::NotFound { .. }))
         };
@@ -185,7 +192,9 @@ impl Work<'_> {
         let left = rest.iter().filter(|name| !is_gone(name)).count();
         let kept =
             self.dirs.iter().filter(|dir| !hash_table::remove(&**self.target, **dir)).count();
-        left + kept == 0 && self.target.sync_dir().is_ok() && is_gone(marker)
+        let alone = rest.is_empty() && self.dirs.is_empty();
+        let may_go = left + kept == 0 && (alone || (may_sync && self.target.sync_dir().is_ok()));
+        may_go && is_gone(marker)
     }
 
     /// Gives a file that never changes a name in the target, or a copy.

@@ -95,8 +95,9 @@ impl Dissolver {
         let abandon = delta.abandon;
         Delta {
             abandon: Box::new(move |files| {
-                abandon(files);
+                let abandoned = abandon(files);
                 names.into_iter().for_each(|name| files.abandon(name));
+                abandoned
             }),
             bytes_written: delta.bytes_written + bytes,
             copied,

@@ -117,6 +117,14 @@ impl Error {
         Error { source: self.source.clone(), ..Error::new(ErrorKind::ReadOnly, message) }
     }
 
+    /// True if a sync of this file or directory failed.
+    pub(crate) fn is_failed_sync_of(&self, synced: &std::path::Path) -> bool {
+        matches!(
+            self.source.as_deref(),
+            Some(vfs::Error::Io { op: "sync", path, .. }) if path == synced
+        )
+    }
+
     /// The same error where nobody knows what reached the disk: what `NoSpace` and `Invalid`
     /// promise, that nothing was changed, does not hold then.
     pub(crate) fn in_doubt(self) -> Error {

@@ -90,16 +90,16 @@ struct Plan {
 /// What a flush built. Until it is kept, dropping it removes the files again: a full disk stays
 /// no fuller.
 struct Output<'a> {
-    files: &'a Files,
+    state: &'a State,
     deltas: Vec<(u32, Delta)>,
     copied: Vec<SegmentRecord>,
 }
 
 impl Output<'_> {
     /// The files belong to the database now.
-    fn keep(mut self, state: &State) {
+    fn keep(mut self) {
         let (deltas, copied) = (std::mem::take(&mut self.deltas), std::mem::take(&mut self.copied));
-        let counters = &state.counters;
+        let counters = &self.state.counters;
         let index_bytes: u64 = deltas.iter().map(|(_, delta)| delta.bytes_written).sum();
         let value_bytes: u64 = copied.iter().map(|segment| segment.len).sum();
         counters.flush_bytes.fetch_add(index_bytes, Ordering::Relaxed);
@@ -110,8 +110,11 @@ impl Output<'_> {
 
 impl Drop for Output<'_> {
     fn drop(&mut self) {
-        self.deltas.drain(..).for_each(|(_, delta)| (delta.abandon)(self.files));
-        self.copied.drain(..).for_each(|segment| self.files.abandon(segment.name()));
+        let State { files, .. } = self.state;
+        for (_, delta) in self.deltas.drain(..) {
+            self.state.abandon(delta.abandon);
+        }
+        self.copied.drain(..).for_each(|segment| files.abandon(segment.name()));
     }
 }
 
@@ -216,7 +219,7 @@ fn build<'a>(
 ) -> Result<Output<'a>> {
     let files = &state.files;
     let mut values = ValueWriter::new(files.clone());
-    let mut output = Output { files, deltas: Vec::new(), copied: Vec::new() };
+    let mut output = Output { state, deltas: Vec::new(), copied: Vec::new() };
     for (id, memtable) in generation.memtables.read().iter() {
         let Some(keyspace) = view.keyspace(*id).filter(|_| !memtable.is_empty()) else { continue };
         let mut sink = keyspace.index.begin_flush(files, *id)?;
@@ -321,7 +324,7 @@ fn install(
     }
     let edit = state.prepare(&mut manifest, changes)?;
     // From here on nobody but the MANIFEST knows whether the files count.
-    output.keep(state);
+    output.keep();
     state.commit(&mut manifest, edit)?;
     let hand_over =
         || state.history.lock().flushed(generation, state.files.options.txn_history_bytes);
@@ -371,7 +374,7 @@ fn install_indexes(
     }
     let dropped = |(id, _): &mut (u32, Delta)| now.keyspace(*id).is_none();
     for (_, delta) in output.deltas.extract_if(.., dropped) {
-        (delta.abandon)(&state.files);
+        state.abandon(delta.abandon);
     }
     Ok(indexes)
 }

@@ -9,7 +9,7 @@ use crate::close;
 use crate::error::{Error, Result};
 use crate::pins::Pin;
 use crate::range::{self, Range};
-use crate::recover::RecoveryReport;
+use crate::replay::RecoveryReport;
 use crate::state::State;
 
 /// What every handle shares; dropping the last one closes the database.

@@ -60,9 +60,8 @@ pub(crate) fn into_delta(
         move |_: &Files| {
             let mut pending = pending.lock();
             drop(pending.built.take());
-            if let Some(before) = pending.before.take() {
-                table.table.revert(&before);
-            }
+            let before = pending.before.take();
+            Ok(before.map_or(Ok(()), |before| table.table.revert(&before))?)
         }
     };
     let install = move |index: &dyn Index| -> Result<Installed> {
@@ -99,7 +98,7 @@ pub(crate) fn unchanged() -> Delta {
         let index = Arc::new(HashIndex { table: table.clone(), version: version.clone() });
         Ok(Installed { changes: Vec::new(), index, retire: Box::new(|_| ()) })
     };
-    let (install, abandon) = (Box::new(install), Box::new(|_: &Files| ()));
+    let (install, abandon) = (Box::new(install), Box::new(|_: &Files| Ok(())));
     let (garbage, copied) = (BTreeMap::new(), Vec::new());
     Delta { install, abandon, bytes_written: 0, garbage, copied }
 }

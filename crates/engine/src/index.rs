@@ -163,11 +163,14 @@ pub(crate) struct Installed {
     pub(crate) retire: Box<dyn FnOnce(&Files) + Send>,
 }
 
+/// Removes new files; an error says that the index takes no more changes.
+pub(crate) type Abandon = Box<dyn FnOnce(&Files) -> Result<()> + Send>;
+
 /// How a finished flush or merge changes an index.
 pub(crate) struct Delta {
     pub(crate) install: Install,
-    /// Removes the new files, if the delta cannot be installed.
-    pub(crate) abandon: Box<dyn FnOnce(&Files) + Send>,
+    /// For a delta that cannot be installed.
+    pub(crate) abandon: Abandon,
     /// Bytes written to the new files.
     pub(crate) bytes_written: u64,
     /// Dead bytes found, by the file they are in; a lower bound.

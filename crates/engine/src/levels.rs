@@ -234,7 +234,10 @@ impl TableOutput {
             let changes = std::mem::take(&mut changes);
             Ok(Installed { changes, index: Arc::new(next), retire: Box::new(retire) })
         };
-        let abandon = move |files: &Files| names.into_iter().for_each(|name| files.abandon(name));
+        let abandon = move |files: &Files| {
+            names.into_iter().for_each(|name| files.abandon(name));
+            Ok(())
+        };
         let (install, abandon) = (Box::new(install), Box::new(abandon));
         Delta { install, abandon, bytes_written, garbage, copied: Vec::new() }
     }
@@ -262,7 +265,7 @@ pub(crate) fn move_delta(keyspace: u32, tables: Vec<Arc<LevelTable>>, level: u8)
         let index = Arc::new(Levels::of(index).with(&moved, &removed));
         Ok(Installed { changes, index, retire: Box::new(|_| ()) })
     };
-    let (install, abandon) = (Box::new(install), Box::new(|_: &Files| ()));
+    let (install, abandon) = (Box::new(install), Box::new(|_: &Files| Ok(())));
     let (garbage, copied) = (BTreeMap::new(), Vec::new());
     Delta { install, abandon, bytes_written: 0, garbage, copied }
 }

@@ -9,13 +9,11 @@
 //! 3. A crash inside recovery leaves what recovery can start from again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
-use memtable::{Entry, Kind, Memtable};
 use vfs::planted::{self, Bug};
 use vfs::{DirEntry, Env, Fs, Kind as FileKind, Listing, Name};
-use wal::{Log, Position, Recovered, SegmentId, SegmentIds, Start};
+use wal::{SegmentId, SegmentIds};
 
 use crate::catalog::{Catalog, Change, FILE_ID_LIMIT, KeyspaceRecord};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,34 +23,18 @@ use crate::hash_table::{self, HASH, HashTable};
 use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::{self, Loaded, Manifest};
-use crate::options::{AppendMode, DEFAULT_KEYSPACE, Durability, IndexKind, Options};
-use crate::record::{self, RecordKind, ValuePtr};
+use crate::options::{DEFAULT_KEYSPACE, IndexKind, Options};
 use crate::remap::Remap;
+use crate::replay::{RecoveryReport, Replay, replay};
 use crate::reserve;
 use crate::state::{Commit, Parts, State};
-use crate::view::{Generation, KeyspaceView, View, new_memtable};
+use crate::view::{Generation, KeyspaceView, View};
 use crate::vlog::Segments;
 
 /// Scratch files of the preallocation probe; a crash may leave one.
 const PROBE: FileKind = FileKind::new("probe");
 /// Segment and keyspace ids stay below.
 const SEGMENT_ID_LIMIT: u64 = u32::MAX as u64 - 1;
-
-/// What recovery met; part of `Stats`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// Batches replayed from the log.
-    pub batches: u64,
-    /// Where the log ended in unsynced or torn bytes, if it did: file, offset, ignored bytes.
-    pub cut: Option<(String, u64, u64)>,
-    /// Where the MANIFEST ended in such bytes, if it did: an edit that was not finished.
-    pub manifest_cut: Option<(String, u64, u64)>,
-    /// Files set aside: neither the MANIFEST nor the log knew them.
-    pub quarantined: Vec<String>,
-    /// True if the database had been closed.
-    pub clean: bool,
-}
 
 /// Opens or creates the database in a directory.
 pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State, RecoveryReport)> {
@@ -249,156 +231,6 @@ fn open_segments(files: &Files, catalog: &Catalog) -> Result<Segments> {
         segments.set_remap(SegmentId(*id), Some(remap));
     }
     Ok(segments)
-}
-
-/// What the log held.
-struct Replay {
-    log: Log,
-    recovered: Recovered,
-    memtables: Vec<(u32, Arc<Memtable>)>,
-    last_seq: u64,
-    /// The first segment that is still needed.
-    wal_min: SegmentId,
-}
-
-impl Replay {
-    /// Log files that hold nothing that is still needed.
-    fn superseded(&self) -> Vec<Name> {
-        let ids = self.recovered.segments.iter().map(|meta| meta.id);
-        let old = ids.filter(|id| *id < self.wal_min);
-        old.map(|id| Name::new(wal::SEGMENT, u64::from(id.0))).collect()
-    }
-}
-
-fn replay(
-    files: &Files,
-    catalog: &Catalog,
-    frugal: bool,
-    report: &mut RecoveryReport,
-) -> Result<Replay> {
-    let memtables: Vec<(u32, Arc<Memtable>)> = catalog
-        .keyspaces
-        .iter()
-        .map(|(id, keyspace)| (*id, new_memtable(keyspace.index)))
-        .collect();
-    let mut batches = 0;
-    let start = Start {
-        log_id: Some(catalog.db_id),
-        first: (catalog.wal_min != 0 && !planted::is(Bug::ObsoleteLogReplayed))
-            .then_some(SegmentId(catalog.wal_min)),
-        attested: catalog.closed.map(|(end, _)| end),
-        ids: files.segment_ids.clone(),
-        seq_floor: catalog.flushed_seq,
-        frugal,
-    };
-    let opened =
-        Log::open(files.fs.clone(), &files.env, log_options(files), start, &mut |record| {
-            if record.seq <= catalog.flushed_seq && !planted::is(Bug::ObsoleteLogReplayed) {
-                return Ok(());
-            }
-            batches += 1;
-            let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
-            let path = files.fs.path().join(name.to_string());
-            replay_batch(files, catalog, &memtables, &record, &path)
-        });
-    let (log, recovered) = opened.map_err(Error::named_file)?;
-    require_other_ids(files, catalog, &recovered)?;
-    report.batches = batches;
-    report.cut = recovered.cut.map(|(at, bytes)| {
-        let name = Name::new(wal::SEGMENT, u64::from(at.segment.0));
-        (name.to_string(), at.offset, bytes)
-    });
-    let empty = memtables.iter().all(|(_, table)| table.is_empty());
-    let oldest = recovered.segments.first().map_or(log.active(), |meta| meta.id);
-    let wal_min = if empty { log.active() } else { oldest };
-    let last_seq = match planted::is(Bug::SeqReused) {
-        true => catalog.flushed_seq,
-        false => recovered.max_seq_seen.max(catalog.flushed_seq),
-    };
-    Ok(Replay { log, recovered, memtables, last_seq, wal_min })
-}
-
-/// A segment's id is one address space: in the log, or behind it.
-fn require_other_ids(files: &Files, catalog: &Catalog, recovered: &Recovered) -> Result<()> {
-    for SegmentId(id) in recovered.segments.iter().map(|meta| meta.id) {
-        if catalog.segments.contains_key(&id) || catalog.remaps.contains_key(&id) {
-            let path = files.fs.path().join(Name::new(wal::SEGMENT, id.into()).to_string());
-            return Err(Error::corrupt("value segment that is in the log", &path, 0, 0, id.into()));
-        }
-    }
-    Ok(())
-}
-
-fn log_options(files: &Files) -> wal::Options {
-    let options = &files.options;
-    let append_mode = match (options.append_mode, options.durability) {
-        (AppendMode::Positional, _) | (AppendMode::Auto, Durability::Always) => {
-            wal::AppendMode::Positional
-        }
-        _ => wal::AppendMode::Mapped,
-    };
-    wal::Options {
-        kind: wal::SEGMENT,
-        segment_bytes: options.segment_bytes,
-        // The engine's own job calls `sync` in time.
-        durability: match options.durability {
-            Durability::Interval(_) => Durability::Never,
-            other => other,
-        },
-        append_mode,
-        read_mode: files.segment_read_mode(),
-        preallocate: true,
-    }
-}
-
-/// Puts the records of a logged batch into the memtables, as the write did.
-fn replay_batch(
-    files: &Files,
-    catalog: &Catalog,
-    memtables: &[(u32, Arc<Memtable>)],
-    batch: &wal::Record<'_>,
-    path: &Path,
-) -> vfs::Result<()> {
-    let mut at = 0;
-    while let Some(rest) = batch.payload.get(at..).filter(|rest| !rest.is_empty()) {
-        let offset = batch.address.offset + at as u64;
-        let place = Position { offset, ..batch.address };
-        let decoded = record::decode(files.db_id, place, path, offset, rest);
-        if decoded.is_err() && planted::is(Bug::BatchReplayedInHalves) {
-            return Ok(());
-        }
-        let (record, len) = decoded?;
-        at += len;
-        let bad = |what, limit, found| Err(vfs::Error::corrupt(what, path, offset, limit, found));
-        if record.seq != batch.seq {
-            return bad("seq of a record", batch.seq, record.seq);
-        }
-        if offset >= record::OFFSET_LIMIT {
-            return bad("offset of a record", record::OFFSET_LIMIT, offset);
-        }
-        if record.keyspace == record::CLOCK_KEYSPACE {
-            files.clock.tell(record.expiry);
-            files.clock.wrote(record.expiry);
-            continue;
-        }
-        // Nothing is logged for a keyspace before its creation is durable.
-        if record.keyspace >= catalog.next_keyspace {
-            return bad("keyspace", catalog.next_keyspace.into(), record.keyspace.into());
-        }
-        let found = memtables.binary_search_by_key(&record.keyspace, |(id, _)| *id);
-        // A keyspace that is not there any more was dropped after this was written.
-        let Ok(index) = found else { continue };
-        let kind = match record.kind {
-            RecordKind::Delete => Kind::Delete,
-            RecordKind::Put if record.value.len() > files.options.inline_max => Kind::Pointer,
-            RecordKind::Put => Kind::Put,
-        };
-        let value = if kind == Kind::Put { record.value } else { &[] };
-        let pointer = ValuePtr::new(place, len).bits();
-        let (key, seq, expiry) = (record.key, record.seq, record.expiry);
-        memtables[index].1.insert_one(Entry { key, seq, kind, expiry, pointer, value });
-    }
-    Ok(())
 }
 
 /// Every file that the MANIFEST or the log knows.

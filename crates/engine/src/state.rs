@@ -9,7 +9,7 @@ use std::sync::Arc;
 use memtable::Memtable;
 use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use vfs::sync::{Mutex, MutexGuard, OnceLock, RwLock, mistake};
+use vfs::sync::{Mutex, OnceLock, RwLock, mistake};
 use vfs::{Job, Lock};
 use wal::{Log, Staged};
 
@@ -19,9 +19,9 @@ use crate::compact::is_expired;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::history::History;
-use crate::index::{Delta, Installed};
+use crate::index::{Abandon, Delta, Installed};
 use crate::listed::Listed;
-use crate::manifest::{Edit, Manifest};
+use crate::manifest::Manifest;
 use crate::pins::{Pin, Pins};
 use crate::reap::{self, Unlisted};
 use crate::record::ValuePtr;
@@ -273,87 +273,23 @@ impl State {
     }
 
     /// As [`State::fail`]; returns the error for a caller whose change is in doubt.
-    fn fail_with(&self, error: Error) -> Error {
+    pub(crate) fn fail_with(&self, error: Error) -> Error {
         let error = error.in_doubt();
         self.fail(&error);
         error
     }
 
+    /// Gives up the files of a change that is not made. If even that fails, nobody knows what is on
+    /// disk, and the writes end.
+    pub(crate) fn abandon(&self, abandon: Abandon) {
+        if let Err(error) = abandon(&self.files) {
+            self.fail_with(error);
+        }
+    }
+
     /// Makes new names durable. A failure ends the writes: a second try would prove nothing.
     pub(crate) fn sync_dir(&self) -> Result<()> {
         self.files.fs.sync_dir().map_err(|error| self.fail_with(error.into()))
-    }
-
-    /// Makes changes durable. `NoSpace` changes nothing; after another failure the database is
-    /// read-only: it is unknown which state a crash would leave.
-    pub(crate) fn commit_changes(
-        &self,
-        manifest: &mut MutexGuard<'_, Manifest>,
-        changes: Vec<Change>,
-    ) -> Result<()> {
-        let edit = self.prepare(manifest, changes)?;
-        self.commit(manifest, edit)
-    }
-
-    /// The first half of [`State::commit_changes`]: after it there is space for the edit. Who made
-    /// files for it keeps them from here on, and removes them if this is refused.
-    pub(crate) fn prepare(
-        &self,
-        manifest: &mut MutexGuard<'_, Manifest>,
-        changes: Vec<Change>,
-    ) -> Result<Edit> {
-        let changes = self.complete(changes)?;
-        manifest.prepare(&changes).map_err(|error| self.fail_unless_full(error))
-    }
-
-    /// As [`State::commit_changes`], for the last edit of a clean close.
-    pub(crate) fn close_manifest(
-        &self,
-        manifest: &mut MutexGuard<'_, Manifest>,
-        changes: Vec<Change>,
-    ) -> Result<()> {
-        let changes = self.complete(changes)?;
-        manifest.close(&changes).map_err(|error| self.fail_unless_full(error))
-    }
-
-    /// Adds what every edit says.
-    fn complete(&self, mut changes: Vec<Change>) -> Result<Vec<Change>> {
-        // Close releases the directory under the manifest lock, which the caller holds.
-        self.check_held()?;
-        changes.push(Change::Ids {
-            file: self.files.next_file(),
-            segment: self.files.segment_ids.peek().0.saturating_add(1),
-            keyspace: self.files.next_keyspace(),
-        });
-        changes.push(Change::Clock { wall_ms: self.files.clock.told() });
-        Ok(changes)
-    }
-
-    fn fail_unless_full(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::NoSpace => error,
-            _ => self.fail_with(error),
-        }
-    }
-
-    /// The second half.
-    pub(crate) fn commit(&self, manifest: &mut MutexGuard<'_, Manifest>, edit: Edit) -> Result<()> {
-        manifest.commit(edit).map_err(|error| self.fail_with(error))?;
-        self.files.clock.wrote(manifest.catalog().clock_ms);
-        Ok(())
-    }
-
-    /// The time that readers were told, in an edit of its own if no batch took it along.
-    pub(crate) fn write_down_clock(&self) -> Result<()> {
-        if self.files.clock.due().is_none() {
-            return Ok(());
-        }
-        let mut manifest = self.manifest.lock();
-        match self.with_reserve(|| self.commit_changes(&mut manifest, Vec::new())) {
-            // On a full disk what was written stays durable, and what expired may show again.
-            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
-            done => done,
-        }
     }
 
     /// Runs what ends in less being used; on a full disk once more, with what the reserve gives.
@@ -398,7 +334,11 @@ impl State {
         if planted::is(Bug::LockLossUnnoticed) {
             return Ok(());
         }
-        Ok(lock.verify().inspect_err(|_| self.fail(&lost_lock()))?)
+        let verified = lock.verify();
+        if let Err(error) = &verified {
+            self.fail(&unheld(error));
+        }
+        Ok(verified?)
     }
 
     /// Lets go of the directory. The caller holds every lock under which it is changed.
@@ -439,7 +379,7 @@ impl State {
         let mut manifest = self.manifest.lock();
         let view = self.view();
         let Some(old) = view.keyspace(keyspace) else {
-            abandon(&self.files);
+            self.abandon(abandon);
             return Ok(());
         };
         let opened = copied.iter().map(|record| self.files.open_segment(record));
@@ -448,7 +388,7 @@ impl State {
         let (opened, Installed { mut changes, index, retire }) = match installed {
             Ok(installed) => installed,
             Err(error) => {
-                abandon(&self.files);
+                self.abandon(abandon);
                 return Err(error);
             }
         };
@@ -463,7 +403,7 @@ impl State {
         let edit = match self.prepare(&mut manifest, changes) {
             Ok(edit) => edit,
             Err(error) => {
-                abandon(&self.files);
+                self.abandon(abandon);
                 return Err(error);
             }
         };
@@ -504,7 +444,17 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-fn lost_lock() -> Error {
-    let message = "the LOCK file was removed or replaced while the database was open";
-    Error::new(ErrorKind::Locked, message)
+/// Why a database that cannot prove that it holds its directory takes no more writes.
+///
+/// Postmortem: we believed that nothing but a lost lock can go wrong with it. A look at the file
+/// can fail too, and whoever was told that the file is gone, and not which, looked in vain.
+fn unheld(error: &vfs::Error) -> Error {
+    let path = error.path().display();
+    let reason = match error {
+        vfs::Error::Locked { .. } => {
+            "was removed or replaced while the database was open".to_owned()
+        }
+        error => format!("could not be looked at: {error}"),
+    };
+    Error::new(ErrorKind::Locked, format!("{path} {reason}"))
 }

@@ -3,7 +3,7 @@
 use vfs::sync::atomic::{AtomicU64, Ordering};
 
 use crate::options::IndexKind;
-use crate::recover::RecoveryReport;
+use crate::replay::RecoveryReport;
 use crate::state::State;
 use crate::victims::{self, Zeal};
 

@@ -69,7 +69,7 @@ fn a_commit_that_is_taken_back_leaves_nothing_and_its_ids_are_not_used_again() {
     let kept = table.apply([(SEVEN, &b"kept"[..])]).unwrap();
     let files = disk.files();
     let gone = table.apply([(SEVEN, &b"gone"[..]), (EIGHT, &b"gone"[..])]).unwrap();
-    table.revert(&kept);
+    table.revert(&kept).unwrap();
     assert_eq!(disk.files(), files);
     assert_eq!(table.newest().id(), kept.id());
     assert_eq!(slots_of(&table.newest(), SEVEN), [b"kept"]);
@@ -118,8 +118,9 @@ fn a_commit_whose_taking_back_is_not_durable_keeps_its_files_and_ends_the_table(
     let gone = table.apply([(SEVEN, &b"gone"[..]), (EIGHT, &b"gone"[..])]).unwrap();
     let files = disk.files().len();
     let at = When::Kind(CallKind::SyncDir, disk.calls_of(CallKind::SyncDir));
-    disk.fault(Fault { at, what: What::Io, times: Times::Once });
-    table.revert(&kept);
+    disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+    let error = table.revert(&kept).unwrap_err();
+    assert!(matches!(error, vfs::Error::Io { .. }), "{error}");
     assert_eq!(disk.faults_hit(), 1);
     // Only the record went.
     assert_eq!(disk.files().len(), files - 1);

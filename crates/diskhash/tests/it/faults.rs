@@ -2,7 +2,7 @@
 
 use diskhash::{Options, ReadMode};
 use vfs::sim::{At, CallKind, Fault, ImageKind, SimDisk, Times, What};
-use vfs::{Error, Result};
+use vfs::{Error, Kind, Result};
 
 use crate::bed::{
     Batch, Keys, Model, apply, apply_model, get, judge, merge_all, mixed, open, options, slot, walk,
@@ -209,4 +209,21 @@ fn row_101_a_full_disk_refuses_commits_until_there_is_space_again() {
     disk.kill();
     let table = open(&disk.crash(ImageKind::SyncedOnly, 1), &options()).unwrap();
     judge(&table.newest(), mixed, &model, KEYS);
+}
+
+/// A new table's record found no space, the sync of taking it back failed, and the error was
+/// `NoSpace`: its owner, for whom that changes nothing, tried again on a directory of unknown state.
+/// Postmortem: an error says what its first cause was; whether something is in doubt is another matter.
+#[test]
+fn row_079_a_sync_that_fails_behind_a_full_disk_is_no_full_disk() {
+    let at = At::Site(CallKind::Write, Kind::new("gen"), 0);
+    for what in [What::NoSpace, What::Io, What::SyncSurvived] {
+        let disk = SimDisk::new(1);
+        disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+        let sync = At::Kind(CallKind::SyncDir, 0);
+        disk.fault(Fault { at: sync, what, times: Times::Once });
+        let error = open(&disk, &options()).map(drop).unwrap_err();
+        assert_eq!(disk.faults_hit(), 2, "{what:?}");
+        assert!(!matches!(error, Error::NoSpace { .. }), "{what:?}: {error}");
+    }
 }

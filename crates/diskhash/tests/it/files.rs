@@ -208,7 +208,7 @@ fn a_merge_of_what_was_taken_back_is_refused_and_a_crash_brings_back_whole_files
     apply(&table, mixed, &vec![(1, Some(2))]).unwrap();
     let mut job = table.plan(true).unwrap();
     disk.record();
-    table.revert(&kept);
+    table.revert(&kept).unwrap();
     while !job.step(&mut Keys::default()).unwrap() {}
     let refused = table.commit(job.finish());
     assert!(matches!(refused, Err(Error::Invalid { .. })));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use engine::{Db, Error, ErrorKind, Options, Result, WriteOptions};
-use vfs::sim::{At, Fault, ImageKind, SimDisk, Times, What};
+use vfs::sim::{At, CallKind, Fault, ImageKind, SimDisk, Times, What};
 use vfs::{Env, Fs, Kind, Name};
 
 use crate::hooked::{Hook, Hooked};
@@ -49,6 +49,32 @@ fn open_copy(world: &World, options: &Options) -> Option<Db> {
 
 fn is_unfinished(error: &Error) -> bool {
     error.kind() == ErrorKind::Invalid && error.to_string().contains("not finished")
+}
+
+#[test]
+fn row_079_a_checkpoint_syncs_no_directory_again_whose_sync_failed() -> TestResult {
+    let mut failed = 0;
+    for (nth, options) in (0..8).flat_map(|nth| both(&tiny()).map(|options| (nth, options))) {
+        let world = site(79);
+        let db = open(&world, HOME, &options)?;
+        for index in 0..8 {
+            db.put(key(index), value(index, 0, 300))?;
+        }
+        db.flush()?;
+        let at = At::Kind(CallKind::SyncDir, world.disk.calls_of(CallKind::SyncDir) + nth);
+        world.disk.fault(Fault { at, what: What::SyncLost, times: Times::Once });
+        let made = db.checkpoint_on(&dir(&world, COPY));
+        if world.disk.failed_syncs().is_empty() {
+            continue;
+        }
+        failed += 1;
+        assert!(made.is_err(), "sync {nth} failed");
+        assert_eq!(world.disk.syncs_again(), 0, "sync {nth}");
+        assert_eq!(db.iter().count(), 8);
+        drop(open_copy(&world, &options));
+    }
+    assert!(failed > 5, "{failed} syncs failed");
+    Ok(())
 }
 
 /// Runs some steps of a script, with background work in between.

@@ -2,6 +2,7 @@
 //! that was acknowledged is there.
 
 use engine::{Db, Durability, ErrorKind, KeyspaceOptions, Options, WriteOptions};
+use vfs::Kind;
 use vfs::sim::{At, CallKind, Fault, ImageKind, Times, What};
 
 use crate::script::{History, Step, handle, short, state_of};
@@ -201,6 +202,86 @@ fn row_079_after_a_failed_sync_nothing_is_acknowledged_and_the_reason_is_named()
         assert_eq!(db.get(b"a")?.as_deref(), Some(b"durable".as_slice()));
         assert_eq!(db.get(b"b")?, None);
     }
+    Ok(())
+}
+
+#[test]
+fn row_079_an_open_syncs_nothing_again_whose_sync_found_no_space() -> TestResult {
+    let world = World::new(3);
+    let db = world.open(&tiny())?;
+    db.put(b"a", b"kept")?;
+    world.kill(db);
+    let syncs = |disk: &vfs::SimDisk| {
+        let kinds = [CallKind::Sync, CallKind::SyncMap, CallKind::SyncDir];
+        kinds.map(|kind| disk.calls_of(kind)).iter().sum::<u64>()
+    };
+    let copy = World { disk: world.disk.fork(1), ..World::new(3) };
+    let before = syncs(&copy.disk);
+    drop(copy.open(&tiny())?);
+    for nth in 0..syncs(&copy.disk) - before {
+        for kind in [CallKind::Sync, CallKind::SyncMap, CallKind::SyncDir] {
+            let copy = World { disk: world.disk.fork(1), ..World::new(3) };
+            let at = At::Kind(kind, nth);
+            copy.disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+            copy.disk.log_calls();
+            let opened = copy.open(&tiny());
+            let Some(failed) = copy.disk.failed_syncs().first().cloned() else { continue };
+            assert!(opened.is_err(), "{failed:?}");
+            let calls = copy.disk.logged_calls();
+            let later = &calls[usize::try_from(failed.call)? + 1..];
+            let again = later.iter().find(|call| call.kind.syncs() && call.path == failed.path);
+            assert_eq!(again, None);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn row_080_a_lock_that_cannot_be_looked_at_ends_the_writes_and_says_so() -> TestResult {
+    let world = World::new(80);
+    let db = world.open(&tiny())?;
+    db.put(b"a", b"kept")?;
+    let at = At::Kind(CallKind::Verify, world.disk.calls_of(CallKind::Verify));
+    world.disk.fault(Fault { at, what: What::Io, times: Times::Once });
+    let error = db.flush().expect_err("the look fails");
+    assert!(error.to_string().contains("LOCK"), "{error}");
+    let error = db.put(b"a", b"no").expect_err("read-only");
+    assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    let message = error.to_string();
+    assert!(message.contains("/sim/LOCK") && !message.contains("removed"), "{message}");
+    assert_eq!(db.get(b"a")?.as_deref(), Some(b"kept".as_slice()), "reads go on");
+    world.kill(db);
+    assert_eq!(world.open(&tiny())?.iter().count(), 1);
+    Ok(())
+}
+
+/// A flush that the MANIFEST had no space for took its hash table back, the sync of that failed, and
+/// nobody was told: the database acknowledged on, and the next flush met a table that was no more.
+/// Postmortem: what gives up a change can fail as well as what makes it.
+#[test]
+fn row_079_a_sync_that_fails_while_a_change_is_given_up_ends_the_writes() -> TestResult {
+    let mut both_hit = 0;
+    for nth in 0..8 {
+        let world = World::new(79);
+        let db = world.open(&both(&tiny())[1])?;
+        for index in 0..12 {
+            db.put(key(index), value(index, 1, 200))?;
+        }
+        let at = At::Site(CallKind::Preallocate, Kind::new("manifest"), 0);
+        world.disk.fault(Fault { at, what: What::NoSpace, times: Times::Once });
+        let at = At::Kind(CallKind::SyncDir, world.disk.calls_of(CallKind::SyncDir) + nth);
+        world.disk.fault(Fault { at, what: What::Io, times: Times::Once });
+        drop(db.flush());
+        let lost = !world.disk.failed_syncs().is_empty();
+        both_hit += u64::from(world.disk.faults_hit() == 2);
+        world.disk.clear_faults();
+        assert_eq!(db.stats().failure.is_some(), lost, "directory sync {nth}");
+        assert_eq!(db.put(b"more", b"1").is_err(), lost, "directory sync {nth}");
+        for index in 0..12 {
+            assert_eq!(db.get(key(index))?.as_deref(), Some(value(index, 1, 200).as_slice()));
+        }
+    }
+    assert!(both_hit > 0, "no change was given up");
     Ok(())
 }
 
