@@ -169,11 +169,9 @@ fn sample(
     if changes.is_empty() {
         return Ok(());
     }
-    match state.commit_changes(&mut manifest, changes) {
-        // Counts are hints; the disk is full, and what may help is to go on.
-        Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
-        done => done,
-    }
+    // Where not even this has space no collection ends: going on with counts that are known to be
+    // wrong would find them wrong again.
+    state.with_reserve(|| state.commit_changes(&mut manifest, changes.clone()))
 }
 
 /// Begins to rewrite the best victims, after a look at a sample of each. False if there are none.

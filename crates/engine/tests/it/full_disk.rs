@@ -1,10 +1,12 @@
 //! A full disk: reads go on, what makes room goes on, and nothing acknowledged is lost.
 
 use engine::{Db, ErrorKind, KeyspaceOptions, Options, WriteOptions};
-use vfs::sim::ImageKind;
+use vfs::Kind;
+use vfs::sim::{At, CallKind, Fault, ImageKind, Times, What};
 
 use crate::world::{
-    Map, TestResult, World, assert_same, assert_sound, contents, key, kind_of, modes, tiny, value,
+    Map, TestResult, World, assert_same, assert_sound, both, contents, key, kind_of, modes, tiny,
+    value,
 };
 
 const RESERVE: u64 = 192 << 10;
@@ -237,5 +239,31 @@ fn a_reserve_of_another_size_is_replaced_at_open() -> TestResult {
     }
     let error = world.open(&tiny().reserve_bytes(1 << 41)).expect_err("too much");
     assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("reserve_bytes"));
+    Ok(())
+}
+
+/// A collection corrected a count that a sample had shown wrong, had no space for the edit, went on
+/// as if it had, and found the count wrong again: `collect_garbage` never returned, nor did the job.
+/// Postmortem: where an error is passed over, what was to be changed is not changed.
+#[test]
+fn row_037_a_collection_without_space_for_an_edit_ends() -> TestResult {
+    for options in both(&options()) {
+        let world = World::new(37);
+        let db = world.open(&options)?;
+        for index in 0..400 {
+            db.put(key(index % 100), value(index, 0, 300))?;
+        }
+        db.flush()?;
+        let at = At::Site(CallKind::Preallocate, Kind::new("manifest"), 0);
+        world.disk.fault(Fault { at, what: What::NoSpace, times: Times::Forever });
+        world.disk.limit_calls(world.disk.calls() + 50_000);
+        assert_eq!(kind_of(db.collect_garbage()), ErrorKind::NoSpace);
+        world.step(50, 1);
+        assert_eq!(db.stats().failure, None, "a full disk is no failure");
+        world.disk.clear_faults();
+        db.collect_garbage()?;
+        assert_eq!(db.iter().count(), 100);
+        assert_sound(&db)?;
+    }
     Ok(())
 }
