@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use engine::{AppendMode, ReadMode};
@@ -29,6 +30,11 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("cut before open", cut_before_open),
     ("cut while open", cut_while_open),
 ];
+
+/// Between two looks at the files of a working store.
+const PAUSE: Duration = Duration::from_millis(300);
+/// How often one looks.
+const LOOKS_MAX: usize = 100;
 
 /// `nobody`, on every Linux.
 const NOBODY: u32 = 65_534;
@@ -59,6 +65,21 @@ fn files(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(files)
 }
 
+/// The files when the holder's background work has nothing left to do: they are the same twice.
+fn at_rest(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut before = BTreeMap::new();
+    for _ in 0..LOOKS_MAX {
+        // A file may go while it is looked at.
+        let now = files(dir).unwrap_or_default();
+        if !now.is_empty() && now == before {
+            return Ok(now);
+        }
+        before = now;
+        std::thread::sleep(PAUSE);
+    }
+    anyhow::bail!("{} never comes to rest", dir.display())
+}
+
 /// The files that differ.
 fn changed(
     before: &BTreeMap<PathBuf, Vec<u8>>,
@@ -75,7 +96,7 @@ fn second_process(work: &Path, seed: u64) -> anyhow::Result<Verdict> {
     let mut model = Model::new();
     let mut holder = Remote::open(&dir, PLAIN, seed)?;
     holder.put(&mut model, 0, 200)?.1.done("put")?;
-    let before = files(&dir)?;
+    let before = at_rest(&dir)?;
     for path in [&dir, &link] {
         let (_, other) = Remote::start(path, PLAIN, seed)?;
         ensure!(other.is("Locked"), "another process through {}: {other:?}", path.display());
@@ -102,7 +123,7 @@ fn lost_lock(work: &Path, seed: u64) -> anyhow::Result<Verdict> {
     let mut second = Remote::open(&dir, PLAIN, seed)?;
     second.verify(&model)?.done("what the first acknowledged")?;
     second.put(&mut model, 30, 10)?.1.done("put")?;
-    let before = files(&dir)?;
+    let before = at_rest(&dir)?;
     for job in ["flush", "compact", "collect", "close"] {
         let (_, end) = first.run(job)?;
         let is_refused = matches!(&end, End::Refused(_, message) if message.contains("LOCK"));
