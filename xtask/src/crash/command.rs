@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Crashes inside the recoveries of sequences up to this length.
     #[arg(long, value_name = "LEN")]
     nested: Option<usize>,
+    /// Fails every call of the disk in every way, and fills disks of many sizes.
+    #[arg(long)]
+    faults: bool,
     /// Everything, at the size of CI.
     #[arg(long)]
     ci: bool,
@@ -242,6 +245,9 @@ fn chosen(root: &Path, arguments: &Arguments) -> Result<Vec<Box<dyn Part>>> {
     }
     if arguments.rot {
         parts.extend(suite::rot(Size::Ci));
+    }
+    if arguments.faults {
+        parts.extend(suite::faults(Size::Ci));
     }
     let sequences = arguments.exhaustive.is_some() || arguments.sequences.is_some();
     if parts.is_empty() || sequences {

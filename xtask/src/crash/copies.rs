@@ -49,6 +49,11 @@ pub(super) fn replace_lock(disk: &SimDisk) {
     disk.write_file(format!("{HOME}/LOCK"), b"");
 }
 
+/// True for the database's directory and what is in it.
+pub(super) fn is_home(path: &str) -> bool {
+    path.starts_with(&HOME.to_string())
+}
+
 /// The directory of checkpoint number `number`, counted from 1.
 ///
 /// # Errors

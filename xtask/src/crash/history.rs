@@ -88,6 +88,8 @@ pub struct Bounds {
 pub struct History {
     /// What there was before the first commit.
     base: State,
+    /// How many commits made that.
+    settled: usize,
     commits: Vec<Commit>,
     /// (calls so far, commits attempted from there on)
     attempts: Vec<(usize, usize)>,
@@ -103,6 +105,15 @@ impl History {
         History { base, ..History::default() }
     }
 
+    /// A store was opened and shows this: what came before it is no longer in doubt.
+    pub fn settle(&mut self, base: State) {
+        self.base = base;
+        self.settled += self.commits.len();
+        self.commits.clear();
+        self.attempts.clear();
+        self.acks.clear();
+    }
+
     /// The newest commit was refused before anything changed.
     pub fn refused(&mut self) {
         self.commits.pop().expect("a commit was attempted");
@@ -113,6 +124,19 @@ impl History {
     pub fn attempt(&mut self, calls: usize, changes: Vec<Change>, unlogged: bool) {
         self.commits.push(Commit { changes, unlogged, generation: u64::MAX });
         self.attempts.push((calls, self.commits.len()));
+    }
+
+    /// The same commits for a run that counts its calls from 0: all of them lie before it.
+    pub fn told_again(&self) -> History {
+        let Bounds { durable, attempted, flushed, clock_ms } = self.bounds(usize::MAX);
+        History {
+            base: self.base.clone(),
+            settled: self.settled,
+            commits: self.commits.clone(),
+            attempts: vec![(0, attempted)],
+            acks: vec![(0, durable, flushed)],
+            clock: vec![(0, clock_ms)],
+        }
     }
 
     /// The newest commit returned; it is in this generation.
@@ -134,6 +158,11 @@ impl History {
     /// Commits so far.
     pub fn len(&self) -> usize {
         self.commits.len()
+    }
+
+    /// Commits ever, but the refused ones: no two that go on have the same number.
+    pub fn number(&self) -> usize {
+        self.settled + self.commits.len()
     }
 
     /// True before the first commit.
@@ -161,6 +190,17 @@ impl History {
     /// What the run itself should see now.
     pub fn now(&self) -> State {
         self.state(self.commits.len(), u64::MAX)
+    }
+
+    /// The state after the first `len` commits.
+    pub fn after(&self, len: usize) -> State {
+        self.state(len, u64::MAX)
+    }
+
+    /// True if the newest commit makes or ends a keyspace.
+    pub fn ends_with_keyspace(&self) -> bool {
+        let changes = self.commits.last().map_or(&[][..], |commit| &commit.changes[..]);
+        changes.iter().any(|change| matches!(change, Change::Create(_) | Change::Drop(_)))
     }
 
     /// The state after the first `len` commits, of the unlogged ones only those in generations up

@@ -297,7 +297,6 @@ fn crash(disk: &SimDisk, place: Place, seed: u64) -> SimDisk {
 /// Makes the calls of a life. True if one failed because of a faulty disk and no more were made.
 fn act_all(run: &mut Run, life: &Life) -> Result<bool> {
     for (number, step) in life.steps.iter().enumerate() {
-        let commits = run.history.len();
         let result = act(run, *step);
         workload::work(run);
         let Err(error) = result else { continue };
@@ -307,10 +306,6 @@ fn act_all(run: &mut Run, life: &Life) -> Result<bool> {
         let is_open = run.has_db();
         if kind != Some(ErrorKind::NoSpace) || !is_open || run.db().stats().failure.is_some() {
             return Ok(true);
-        }
-        // A call of several commits ends with the one that was refused.
-        if run.history.len() > commits {
-            run.history.refused();
         }
     }
     Ok(false)

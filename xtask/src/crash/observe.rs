@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use engine::{Db, ErrorKind, Keyspace, Range, Snapshot, Stats};
+use engine::{Db, ErrorKind, IndexKind as EngineKind, Keyspace, Range, Snapshot, Stats};
 use vfs::{Fs, Kind, Listing, Name};
 
 use super::history::Seen;
@@ -56,6 +56,53 @@ pub fn read(db: &Db) -> Result<Seen> {
         seen.insert(name, entries);
     }
     Ok(seen)
+}
+
+/// Reads everything although calls may fail: what is read must be as in one of the states that are
+/// expected. The errors met.
+///
+/// # Errors
+/// If something is read that is not expected, or a scan goes on after an error.
+pub fn read_through(db: &Db, expected: &[Seen]) -> Result<Vec<engine::Error>> {
+    let known = db.keyspaces().context("list of keyspaces")?;
+    let same =
+        |seen: &&Seen| seen.len() == known.len() && seen.keys().all(|name| has(&known, name));
+    let expected = expected.iter().find(same);
+    let expected = expected.with_context(|| format!("not the keyspaces expected: {known:?}"))?;
+    let mut errors = Vec::new();
+    for (name, entries) in expected {
+        let keyspace = keyspace(db, name)?;
+        for key in looked_up(entries) {
+            match keyspace.get(key) {
+                Ok(value) => agree(name, key, value.as_deref(), entries)?,
+                Err(error) => errors.push(error),
+            }
+        }
+        let mut seen = BTreeMap::new();
+        let mut range = keyspace.iter();
+        let failure = loop {
+            match range.next() {
+                Some(Ok((key, value))) => drop(seen.insert(key.to_vec(), Arc::from(&*value))),
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        };
+        match failure {
+            None => ensure!(seen == *entries, "a scan of {name} succeeds and is wrong"),
+            Some(error) => {
+                let goes_on = range.any(|entry| entry.is_ok());
+                ensure!(!goes_on, "a scan of {name} goes on after {error:?}");
+                let right = seen.iter().all(|(key, value)| entries.get(key) == Some(value));
+                ensure!(right, "a scan of {name} is wrong before it fails");
+                errors.push(error);
+            }
+        }
+    }
+    Ok(errors)
+}
+
+fn has(known: &[(String, EngineKind)], name: &str) -> bool {
+    known.iter().any(|(known, _)| known == name)
 }
 
 /// One keyspace as a snapshot shows it.

@@ -14,7 +14,7 @@ use vfs::sim::{ImageKind, SimDisk};
 use vfs::{Env, SimEnv};
 
 use super::copies;
-use super::history::{Bounds, Seen, State, diff, visible, will_expire};
+use super::history::{Bounds, History, Seen, State, diff, visible, will_expire};
 use super::observe;
 use super::plan::Config;
 use super::workload::Recording;
@@ -48,10 +48,24 @@ pub(super) struct Shown {
 impl Allowed {
     pub(super) fn new(recording: &Recording, boundary: usize) -> Allowed {
         let bounds = recording.history.bounds(boundary);
-        let states = recording.history.candidates(bounds);
-        let candidate = |state| Candidate { seen: visible(&state, bounds.clock_ms), state };
         let copies = copies::allowed(&recording.copies, boundary, bounds.clock_ms);
+        Allowed::within(&recording.history, bounds, copies)
+    }
+
+    /// What is allowed between these bounds.
+    pub(super) fn within(
+        history: &History,
+        bounds: Bounds,
+        copies: Vec<copies::Allowed>,
+    ) -> Allowed {
+        let states = history.candidates(bounds);
+        let candidate = |state| Candidate { seen: visible(&state, bounds.clock_ms), state };
         Allowed { bounds, candidates: states.into_iter().map(candidate).collect(), copies }
+    }
+
+    /// How many checkpoints are read.
+    pub(super) fn copies(&self) -> usize {
+        self.copies.len()
     }
 
     /// Moves to a later boundary.
@@ -215,7 +229,11 @@ pub(super) fn hush() {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("?");
                 let text = format!("panic{}: {text}", place.unwrap_or_default());
-                PANIC.with(|last| *last.borrow_mut() = Some(text));
+                // A panic while another unwinds ends the process: the last chance to say it.
+                if let Some(first) = PANIC.with(|last| last.borrow_mut().replace(text)) {
+                    eprintln!("{first}, and then:");
+                    loud(panic);
+                }
             } else {
                 loud(panic);
             }
@@ -226,6 +244,7 @@ pub(super) fn hush() {
 /// Runs something that may panic; a panic is an error.
 pub(super) fn guard<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     GUARDED.with(|guarded| *guarded.borrow_mut() = true);
+    PANIC.with(|last| last.borrow_mut().take());
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.with(|guarded| *guarded.borrow_mut() = false);
     result.unwrap_or_else(|_| {

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use vfs::sim::SimDisk;
 
+use super::faults;
 use super::images::{build, image_name};
 use super::liar::Lie;
 use super::lives;
@@ -11,11 +12,14 @@ use super::plan::{Cell, Place};
 use super::recovery::{Allowed, Recovery, guard, hush};
 use super::workload;
 
-/// Runs what a line says again: a cell, or a program of lives. False if it fails.
+/// Runs what a line says again: a cell, a program of lives, or a failing call. False if it fails.
 ///
 /// # Errors
-/// If the line is neither.
+/// If the line is none of these.
 pub fn line(line: &str) -> Result<bool> {
+    if line.starts_with("fault ") {
+        return faults::replay(&line.parse()?);
+    }
     if !line.starts_with("lives") {
         return replay(&line.parse::<Cell>()?);
     }

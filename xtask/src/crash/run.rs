@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use engine::{Batch, DEFAULT_KEYSPACE, Db, Keyspace, Options, Snapshot, WriteOptions};
+use engine::{Batch, DEFAULT_KEYSPACE, Db, ErrorKind, Keyspace, Options, Snapshot, WriteOptions};
 use vfs::sim::SimDisk;
 use vfs::{Clock, Env, Fs, Random, SimEnv};
 
@@ -45,7 +45,7 @@ pub(super) struct Held {
 /// A store under a workload.
 pub(super) struct Run {
     pub(super) config: Config,
-    options: Options,
+    pub(super) options: Options,
     pub(super) disk: SimDisk,
     /// The boundary before the store is made.
     pub(super) started: usize,
@@ -54,13 +54,15 @@ pub(super) struct Run {
     pub(super) random: Random,
     pub(super) seed: u64,
     /// Gone only while the store is reopened.
-    db: Option<Db>,
+    pub(super) db: Option<Db>,
     pub(super) history: History,
+    /// Commits that returned well; of those after them nobody knows.
+    pub(super) acknowledged: usize,
     /// Generations of earlier opens.
-    generations: u64,
+    pub(super) generations: u64,
     /// Generations that are flushed for sure.
-    flushed: u64,
-    snapshots: Vec<Held>,
+    pub(super) flushed: u64,
+    pub(super) snapshots: Vec<Held>,
     pub(super) copies: Vec<Copy>,
     /// What earlier opens reached.
     pub(super) reach: Reach,
@@ -69,6 +71,17 @@ pub(super) struct Run {
 impl Run {
     /// A fresh disk that records, with places for so many checkpoints.
     pub(super) fn start(config: Config, seed: u64, lie: Option<Lie>, places: usize) -> Result<Run> {
+        Run::start_with(config, config.options(), seed, lie, places)
+    }
+
+    /// As [`Run::start`], with options that are not the configuration's.
+    pub(super) fn start_with(
+        config: Config,
+        options: Options,
+        seed: u64,
+        lie: Option<Lie>,
+        places: usize,
+    ) -> Result<Run> {
         let disk = SimDisk::new(seed);
         // Recording comes first, so that boundaries and the trace count the same calls.
         disk.record();
@@ -79,7 +92,7 @@ impl Run {
             Some(lie) => LyingFs::before(honest, lie),
             None => honest,
         };
-        let (sim, options) = (Env::sim(seed), config.options());
+        let sim = Env::sim(seed);
         let mut run = Run::open(config, options, disk, fs, sim, State::new())?;
         (run.started, run.seed) = (started, seed);
         run.random = Random::new(seed ^ 0x0b5e);
@@ -109,6 +122,7 @@ impl Run {
             seed: 0,
             db: Some(db),
             history,
+            acknowledged: 0,
             generations: 0,
             flushed: 0,
             snapshots: Vec::new(),
@@ -120,6 +134,7 @@ impl Run {
     /// What the store holds that was opened; the seed draws what background jobs do.
     pub(super) fn begin(&mut self, base: State, seed: u64) {
         self.history = History::on(base);
+        self.acknowledged = 0;
         self.history.tick(0, self.sim.clock.wall_ms());
         self.random = Random::new(seed);
     }
@@ -164,7 +179,7 @@ impl Run {
     }
 
     /// The generation of memtables that fills now, counted from the first open.
-    fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         let stats = self.db().stats();
         self.generations + stats.flushes + stats.sealed_generations + 1
     }
@@ -176,9 +191,19 @@ impl Run {
         promise: Promise,
         call: impl FnOnce(&Run) -> Result<()>,
     ) -> Result<()> {
+        let failed_before = self.has_failed();
         self.history.attempt(self.calls(), changes, promise == Promise::Nobody);
-        call(self)?;
+        if let Err(error) = call(self) {
+            let kind = error.downcast_ref::<engine::Error>().map(engine::Error::kind);
+            let says_no = matches!(kind, Some(ErrorKind::NoSpace | ErrorKind::Invalid));
+            // Only what ends all writes may have happened nevertheless.
+            if failed_before || says_no || !self.has_failed() {
+                self.history.refused();
+            }
+            return Err(error);
+        }
         self.history.placed(self.generation());
+        self.acknowledged = self.history.len();
         let durable = match promise {
             Promise::Config => self.config.acks_are_durable(),
             Promise::Policy => self.config.acks == Acks::Always,
@@ -197,16 +222,21 @@ impl Run {
 
     /// A value that no other commit writes.
     fn value(&self, len: usize) -> Arc<[u8]> {
-        let number = self.history.len();
+        let number = self.history.number();
         let mut value = format!("value {number} ").into_bytes();
         let mut filler = Random::new(number as u64);
         value.extend(filler.bytes(len.saturating_sub(value.len())));
         value.into()
     }
 
+    /// Everything acknowledged.
+    pub(super) fn now(&self) -> State {
+        self.history.after(self.acknowledged)
+    }
+
     /// What a key of the main keyspace holds now.
     fn current(&self, key: &str) -> Option<Arc<[u8]>> {
-        let seen = visible(&self.history.now(), self.sim.clock.wall_ms());
+        let seen = visible(&self.now(), self.sim.clock.wall_ms());
         seen.get(self.main_name()).and_then(|entries| entries.get(key.as_bytes()).cloned())
     }
 
@@ -375,7 +405,7 @@ impl Run {
         let snapshot = self.db().snapshot();
         let keyspaces = [DEFAULT_KEYSPACE, SECOND].map(|name| self.keyspace(name));
         let keyspaces = keyspaces.into_iter().filter_map(Result::ok).collect();
-        self.snapshots.push(Held { snapshot, keyspaces, state: self.history.now() });
+        self.snapshots.push(Held { snapshot, keyspaces, state: self.now() });
     }
 
     pub(super) fn tick(&mut self) {
@@ -391,15 +421,24 @@ impl Run {
     pub(super) fn checkpoint(&mut self) -> Result<()> {
         let number = self.copies.len() + 1;
         let target = copies::place(&self.disk, number)?;
-        let (state, begun) = (self.history.now(), self.calls());
-        self.db().checkpoint_on(&target)?;
+        let (state, begun) = (self.now(), self.calls());
+        if let Err(error) = self.db().checkpoint_on(&target) {
+            self.copies.push(Copy { state, begun, done: usize::MAX });
+            return Err(error.into());
+        }
         self.flushed = self.flushed.max(self.generations + self.db().stats().flushes);
         self.durable();
         self.copies.push(Copy { state, begun, done: self.calls() });
-        // On a disk of its own, so that the run's calls stay its own.
-        let copies = self.read_copies()?;
+        self.check_copies()
+    }
+
+    /// Reads every checkpoint made so far.
+    pub(super) fn check_copies(&self) -> Result<()> {
+        // On a disk of its own, so that the run's calls stay its own. They are not counted where
+        // nothing is recorded.
+        let (copies, calls) = (self.read_copies()?, self.calls().max(1));
         let clock_ms = self.sim.clock.wall_ms();
-        copies::judge(&copies, &copies::allowed(&self.copies, self.calls(), clock_ms))
+        copies::judge(&copies, &copies::allowed(&self.copies, calls, clock_ms))
     }
 
     fn read_copies(&self) -> Result<copies::Shown> {
@@ -409,30 +448,10 @@ impl Run {
         copies::read(&fork, &sim, self.config, self.copies.len())
     }
 
-    pub(super) fn reopen(&mut self) -> Result<()> {
-        self.verify()?;
-        self.restart()
-    }
-
-    /// As [`Run::reopen`], without a look before it.
-    pub(super) fn restart(&mut self) -> Result<()> {
-        self.snapshots.clear();
-        let generation = self.generation();
-        self.reach.add_stats(&self.db().stats());
-        self.db.take().expect("the store is open").close().context("close")?;
-        self.generations = generation;
-        // A clean close loses nothing, unlogged batches included.
-        self.flushed = generation;
-        self.durable();
-        let opened = Db::open_on(self.fs.clone(), self.sim.env.clone(), self.options.clone());
-        self.db = Some(opened.context("open after a clean close")?);
-        Ok(())
-    }
-
     /// What the store says against what it was told.
     pub(super) fn verify(&self) -> Result<()> {
         let clock_ms = self.sim.clock.wall_ms();
-        let expected = visible(&self.history.now(), clock_ms);
+        let expected = visible(&self.now(), clock_ms);
         let found = observe::read(self.db())?;
         require_equal(&expected, &found)?;
         for held in &self.snapshots {

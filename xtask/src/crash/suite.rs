@@ -9,6 +9,8 @@ use anyhow::Result;
 use super::call::Op;
 use super::campaign::Campaign;
 use super::determinism::Determinism;
+use super::faults::Faults;
+use super::full_disk::FullDisk;
 use super::images::{Effort, Nested};
 use super::lives::Lives;
 use super::orders::Orders;
@@ -37,6 +39,7 @@ pub enum Size {
 pub fn all(root: &Path, size: Size, seed: u64) -> Result<Vec<Box<dyn Part>>> {
     let mut parts = crashes(size, seed);
     parts.push(lives(size, seed));
+    parts.extend(faults(size));
     parts.extend(rot(size));
     parts.extend(orders_and_histories(size, seed));
     parts.extend(match size {
@@ -128,4 +131,12 @@ pub fn lives(size: Size, seed: u64) -> Box<dyn Part> {
         Size::Ci => Lives { first: seed, seeds: 20_000, minimise: true },
         Size::Long => Lives { first: seed + LONG_SEED, seeds: 200_000, minimise: true },
     })
+}
+
+/// R4, R5 and the simulated half of R14.
+pub fn faults(size: Size) -> Vec<Box<dyn Part>> {
+    match size {
+        Size::Ci => vec![Box::new(Faults::ci()), Box::new(FullDisk::ci())],
+        Size::Long => vec![Box::new(Faults::long()), Box::new(FullDisk::long())],
+    }
 }

@@ -74,7 +74,7 @@ pub fn record(config: Config, ops: &[Op], seed: u64, lie: Option<Lie>) -> Result
 
 /// Something in every layer: two keyspaces, tables, value segments, one of them rewritten and with
 /// garbage again, a synced log, a tail.
-fn prelude(run: &mut Run) -> Result<()> {
+pub(super) fn prelude(run: &mut Run) -> Result<()> {
     run.create_second()?;
     run.put("a", 40)?;
     run.put("b", 40)?;

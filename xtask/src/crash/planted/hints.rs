@@ -10,6 +10,8 @@ use vfs::planted::{self, Bug};
 
 use crate::crash::call::Op;
 use crate::crash::campaign::Campaign;
+use crate::crash::faults::Faults;
+use crate::crash::full_disk::FullDisk;
 use crate::crash::images::Effort;
 use crate::crash::orders::Orders;
 use crate::crash::part::Part;
@@ -86,6 +88,7 @@ pub(super) struct Hunt {
 /// without any.
 pub(super) fn hunt_of(bug: Bug) -> Hunt {
     static ROT: OnceLock<Arc<Rot>> = OnceLock::new();
+    static FAULTS: OnceLock<Arc<Faults>> = OnceLock::new();
     match bug {
         Bug::GcWritesBack => {
             let part = Arc::new(Orders::quick(1));
@@ -101,6 +104,12 @@ pub(super) fn hunt_of(bug: Bug) -> Hunt {
         | Bug::HashPageUnchecked => {
             planted::with(None, || rot(ROT.get_or_init(|| Arc::new(Rot::ci())).clone()))
         }
+        Bug::ShortWriteIgnored | Bug::SyncRetried | Bug::FailedCommitShown | Bug::FullDiskFatal => {
+            planted::with(None, || {
+                faults("cases", FAULTS.get_or_init(|| Arc::new(Faults::ci())).clone())
+            })
+        }
+        Bug::ReserveUnused => planted::with(None, || faults("disks", Arc::new(FullDisk::ci()))),
         _ => {
             let piece = piece(bug);
             let (place, part) = (piece.to_string(), Arc::new(piece.campaign()));
@@ -115,16 +124,10 @@ fn rot(part: Arc<Rot>) -> Hunt {
     Hunt { place: part.name(), judges: "damages judged", stride: STRIDE, part }
 }
 
-/// Which part of the exploration is to find a bug that no crash shows, while that part is not there.
-pub(super) fn awaits(bug: Bug) -> Option<&'static str> {
-    match bug {
-        Bug::ShortWriteIgnored
-        | Bug::SyncRetried
-        | Bug::FailedCommitShown
-        | Bug::FullDiskFatal
-        | Bug::ReserveUnused => Some("faults"),
-        _ => None,
-    }
+fn faults(judges: &'static str, part: Arc<dyn Part>) -> Hunt {
+    // Looks for the calls that can fail.
+    part.units();
+    Hunt { place: part.name(), judges, stride: STRIDE, part }
 }
 
 impl fmt::Display for Piece {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use vfs::planted::{self, Bug};
 
 use super::Settings;
-use super::hints::{Hunt, awaits, hunt_of};
+use super::hints::{Hunt, hunt_of};
 use crate::crash::part::Finding;
 
 /// What became of a bug.
@@ -34,11 +34,6 @@ pub(super) fn run(settings: &Settings) -> Result<()> {
         None => true,
     };
     let bugs: Vec<Bug> = Bug::ALL.iter().copied().filter(is_wanted).collect();
-    let (awaiting, bugs): (Vec<Bug>, Vec<Bug>) =
-        bugs.into_iter().partition(|bug| awaits(*bug).is_some());
-    for bug in awaiting {
-        println!("{bug:?} waits for the part {}", awaits(bug).unwrap_or_default());
-    }
     let outcomes = spread(settings.threads, &bugs, |bug| {
         let outcome = hunt(*bug);
         println!("{}", describe(&outcome));
