@@ -159,17 +159,13 @@ impl Manifest {
         catalog: Catalog,
         old: &[u64],
     ) -> Result<Manifest> {
-        Manifest::write(fs, env, number, Catalog { closed: None, ..catalog }, old)
+        let manifest = Manifest::write(fs, env, number, Catalog { closed: None, ..catalog })?;
+        manifest.remove(old)?;
+        Ok(manifest)
     }
 
-    /// As [`Manifest::start`], of a state that may be that of a clean close.
-    fn write(
-        fs: &Arc<dyn Fs>,
-        env: &Env,
-        number: u64,
-        catalog: Catalog,
-        old: &[u64],
-    ) -> Result<Manifest> {
+    /// A file of its own, durable, with a state that may be that of a clean close.
+    fn write(fs: &Arc<dyn Fs>, env: &Env, number: u64, catalog: Catalog) -> Result<Manifest> {
         let name = Name::new(MANIFEST, number);
         let mut writer = SegmentWriter::create(fs, env, name, catalog.db_id)?;
         let bytes = catalog::encode(&whole(&catalog));
@@ -182,11 +178,22 @@ impl Manifest {
         if !planted::is(Bug::PredecessorRemovedEarly) {
             fs.sync_dir().map_err(|error| Error::from(error).in_doubt())?;
         }
-        let remove = |old: &u64| fs.remove(Name::new(MANIFEST, *old));
-        let removed = old.iter().try_for_each(remove);
-        let synced = removed.and_then(|()| if old.is_empty() { Ok(()) } else { fs.sync_dir() });
-        synced.map_err(|error| Error::from(error).in_doubt())?;
         Ok(Manifest { fs: fs.clone(), env: env.clone(), number, writer, edits: 1, catalog })
+    }
+
+    /// Removes the files that this one follows, durably.
+    fn remove(&self, old: &[u64]) -> Result<()> {
+        let fs = &self.fs;
+        let removed = old.iter().try_for_each(|old| fs.remove(Name::new(MANIFEST, *old)));
+        let synced = removed.and_then(|()| if old.is_empty() { Ok(()) } else { fs.sync_dir() });
+        synced.map_err(|error| Error::from(error).in_doubt())
+    }
+
+    /// Goes on in file `number`; whatever holds the old one open lets go of it before it is removed.
+    fn go_on(&mut self, number: u64, catalog: Catalog) -> Result<()> {
+        let old = self.number;
+        *self = Manifest::write(&self.fs, &self.env, number, catalog)?;
+        self.remove(&[old])
     }
 
     /// The state with every committed change.
@@ -226,17 +233,14 @@ impl Manifest {
         for change in changes {
             next.apply(change.clone()).expect("an edit fits the state it was made for");
         }
-        let number = self.number + 1;
-        *self = Manifest::write(&self.fs, &self.env, number, next, &[self.number])?;
-        Ok(())
+        self.go_on(self.number + 1, next)
     }
 
     /// Goes on in a fresh file, so that the MANIFEST's length is bounded by the state's.
     fn switch(&mut self) -> Result<()> {
         let catalog = self.catalog.clone();
         let next = next_number(&*self.fs, &[self.number])?;
-        *self = Manifest::start(&self.fs, &self.env, next, catalog, &[self.number])?;
-        Ok(())
+        self.go_on(next, Catalog { closed: None, ..catalog })
     }
 }
 
