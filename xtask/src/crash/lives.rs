@@ -336,6 +336,10 @@ fn end(disk: &SimDisk, life: &Life, seed: u64, left: Left) -> Result<()> {
     sim.clock.set_wall_ms(left.clock_ms);
     let db = Db::open_on(fs.clone(), sim.env.clone(), life.options()).context("open")?;
     left.find(&db, left.clock_ms)?;
+    // A hash table removes what was set aside once it has stored a higher id.
+    for (name, _) in db.keyspaces().context("list of keyspaces")? {
+        observe::keyspace(&db, &name)?.put("probe", &[7; 40]).context("put")?;
+    }
     let seen = observe::read(&db)?;
     observe::check(&db, &fs)?;
     db.compact().context("compact")?;
