@@ -94,7 +94,7 @@ impl Part for FullDisk {
         if let Err(error) = guard(|| disk.run(&mut outcome)) {
             outcome.findings.push(Finding {
                 what: format!("{config} with {pages} pages free, {end:?}: {error:#}"),
-                replay: "cargo xtask crash --faults --part R14".to_owned(),
+                replay: format!("cargo xtask crash --faults --part \"full disk\" --unit {unit}"),
                 kind: "full disk".to_owned(),
                 regression: String::new(),
             });

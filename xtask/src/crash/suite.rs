@@ -100,14 +100,18 @@ pub fn crashes(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
     };
     let parts = match size {
         Size::Ci => {
-            let two = Campaign::new(2, Effort::FULL.flat(), seed);
-            let one = Nested { prelude: 16, one: 1, more: 0, deeper: 2000 };
-            let more = Nested { prelude: 0, one: 0, more: 100, deeper: 0 };
+            let inside = Nested { prelude: 16, one: 1, more: 100, deeper: 2000 };
+            let others = Campaign::new(2, Effort::FULL.flat(), seed);
             vec![
-                Campaign { name: "R1 R6 crashes, lengths 0-2", growth: true, ..two },
+                nested("R1 R3 R6 crashes, lengths 0-2, in recoveries too", 0..=2, inside),
+                Campaign {
+                    name: "R1 R6 crashes, all calls, sampled",
+                    lens: 1..=2,
+                    every: 8,
+                    growth: true,
+                    ..others
+                },
                 eleven("R1 R6 crashes, length 3 sampled", 3, 100),
-                nested("R3 crashes in recovery, lengths 0-1", 0..=1, one),
-                nested("R3 crashes in recovery, length 2 sampled", 2..=2, more),
             ]
         }
         Size::Long => {
