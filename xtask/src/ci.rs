@@ -16,7 +16,7 @@ const BUILD_ONLY: &str = "ci: build only";
 /// Runs every step in order and stops at the first that fails. Prints each step's duration.
 pub(crate) fn run(root: &Path) -> Result<()> {
     type Step = (&'static str, fn(&Path) -> Result<()>);
-    let steps: [Step; 10] = [
+    let steps: [Step; 12] = [
         ("format", |root| cargo(root, &["fmt", "--all", "--check"])),
         ("tidy", tidy::run),
         ("clippy", |root| {
@@ -27,7 +27,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ("doctests", doctests),
         ("docs", docs),
         ("examples", examples),
-        ("crash", |root| xtask(root, &["crash", "--exhaustive", "2"])),
+        ("crash", |root| xtask(root, &["crash", "--ci"])),
+        ("planted", |root| xtask(root, &["crash", "--planted"])),
+        ("disks", |root| xtask(root, &["disks"])),
         ("kill", |root| xtask(root, &["kill", "--rounds", "40"])),
         ("demo", |root| xtask(root, &["demo"])),
     ];
