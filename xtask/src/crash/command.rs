@@ -100,11 +100,11 @@ pub struct Arguments {
     /// R12: equal seeds make equal calls.
     #[arg(long)]
     determinism: bool,
-    /// With one of these three, or schedules: so many random orders, operations, seeds, or
-    /// schedules of each model.
+    /// How many: random orders, operations of transactions, seeds of determinism, schedules of
+    /// each model.
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
-    /// With one of these three: one unit alone, told by a finding.
+    /// One unit alone of the parts that are chosen, told by a finding.
     #[arg(long, value_name = "NUMBER")]
     unit: Option<u64>,
     /// The disk lies while the workload runs; the harness must find it.

@@ -95,9 +95,10 @@ impl Faults {
         Faults::new(1, [16, 64, 64])
     }
 
-    /// Every call of every scene with every configuration.
+    /// Every call of every scene with every configuration; one call in 16 of the scene in which a
+    /// hash table grows.
     pub fn long() -> Faults {
-        Faults::new(1, [1, 1, 1])
+        Faults::new(1, [1, 1, 16])
     }
 
     fn new(seed: u64, strides: [usize; 3]) -> Faults {

@@ -35,20 +35,22 @@ pub struct FullDisk {
     configs: Vec<Config>,
     /// How many pages are free, for each disk.
     pages: Vec<u64>,
+    /// The flag of the command that runs this.
+    flag: &'static str,
 }
 
 impl FullDisk {
     /// Every third size.
     pub fn ci() -> FullDisk {
-        FullDisk::new(1, 3)
+        FullDisk::new(1, 3, "--faults")
     }
 
     /// Every size.
     pub fn long() -> FullDisk {
-        FullDisk::new(1, 1)
+        FullDisk::new(1, 1, "--long")
     }
 
-    fn new(seed: u64, step: usize) -> FullDisk {
+    fn new(seed: u64, step: usize, flag: &'static str) -> FullDisk {
         hush();
         let mut configs = Vec::new();
         let modes = [
@@ -63,7 +65,7 @@ impl FullDisk {
             }
         }
         let pages = (0..PAGES_MAX).step_by(step).collect();
-        FullDisk { seed, configs, pages }
+        FullDisk { seed, configs, pages, flag }
     }
 }
 
@@ -94,7 +96,10 @@ impl Part for FullDisk {
         if let Err(error) = guard(|| disk.run(&mut outcome)) {
             outcome.findings.push(Finding {
                 what: format!("{config} with {pages} pages free, {end:?}: {error:#}"),
-                replay: format!("cargo xtask crash --faults --part \"full disk\" --unit {unit}"),
+                replay: format!(
+                    "cargo xtask crash {} --part \"full disk\" --unit {unit}",
+                    self.flag
+                ),
                 kind: "full disk".to_owned(),
                 regression: String::new(),
             });

@@ -338,7 +338,7 @@ fn end(disk: &SimDisk, life: &Life, seed: u64, left: Left) -> Result<()> {
     left.find(&db, left.clock_ms)?;
     // A hash table removes what was set aside once it has stored a higher id.
     for (name, _) in db.keyspaces().context("list of keyspaces")? {
-        observe::keyspace(&db, &name)?.put("probe", &[7; 40]).context("put")?;
+        observe::keyspace(&db, &name)?.put("probe", [7; 40]).context("put")?;
     }
     let seen = observe::read(&db)?;
     observe::check(&db, &fs)?;

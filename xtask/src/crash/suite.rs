@@ -116,7 +116,7 @@ pub fn crashes(size: Size, seed: u64) -> Vec<Box<dyn Part>> {
         }
         Size::Long => {
             let two = Campaign::new(2, Effort::FULL.flat(), seed);
-            let two_nested = Nested { prelude: 1, one: 1, more: 1, deeper: 500 };
+            let two_nested = Nested { prelude: 1, one: 1, more: 1, deeper: 4000 };
             vec![
                 Campaign { name: "R1 R6 crashes, lengths 0-2", growth: true, ..two },
                 eleven("R1 R6 crashes, length 3", 3, 1),
