@@ -95,6 +95,9 @@ fn build(root: &Path, scheduler: &str, target: &str) -> Result<PathBuf> {
 pub fn explore_orders(root: &Path) -> Result<()> {
     let path = build(root, "loom", "target/orders")?;
     for arguments in [&[][..], &["weak"]] {
+        if !arguments.is_empty() {
+            println!("with all orders relaxed, which must fail:");
+        }
         let mut command = Command::new(&path);
         // loom says at length how an execution fails; who wants to see it runs the program.
         let output = command.args(arguments).output();
