@@ -90,10 +90,12 @@ fn docs(root: &Path) -> Result<()> {
 
 /// Builds all examples of the component crates, then runs those that run without arguments.
 fn examples(root: &Path) -> Result<()> {
-    cargo(root, &["build", "--workspace", "--examples"])?;
+    // In the profile of the tests, which built most of it.
+    cargo(root, &["build", "--workspace", "--examples", "--profile", "test"])?;
     for (package, example) in runnable_examples(root)? {
         println!("    example {package}/{example}");
-        let arguments = ["run", "--quiet", "--package", &package, "--example", &example];
+        let arguments =
+            ["run", "--quiet", "--profile", "test", "--package", &package, "--example", &example];
         cargo(root, &arguments)?;
     }
     Ok(())
