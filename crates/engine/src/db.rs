@@ -228,7 +228,8 @@ impl Db {
     /// ```
     ///
     /// # Errors
-    /// `Conflict` after very many lost attempts; otherwise as [`Transaction::commit`].
+    /// `Conflict` after very many lost attempts, of which one that held too much memory
+    /// (`Options::pinned_bytes_max`) is one; otherwise as [`Transaction::commit`].
     pub fn transact<T>(&self, run: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
         self.transact_with(WriteOptions::default(), run)
     }

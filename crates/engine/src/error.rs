@@ -100,6 +100,11 @@ impl Error {
         Error { conflict, ..Error::new(ErrorKind::Conflict, message) }
     }
 
+    /// An attempt of a transaction ended so, and another may not.
+    pub(crate) fn lost(self) -> Error {
+        Error::new(ErrorKind::Conflict, format!("transaction conflict: {}", self.message))
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Error {
         Error::new(ErrorKind::Invalid, message)
     }

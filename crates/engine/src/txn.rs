@@ -25,7 +25,7 @@ use memtable::{Entry, Kind, Memtable};
 use vfs::planted::{self, Bug};
 
 use crate::batch::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::handle::Shared;
 use crate::history::Ticket;
 use crate::keyspace::Keyspace;
@@ -371,8 +371,15 @@ pub(crate) fn transact<T>(
 ) -> Result<T> {
     shared.state.turns.until_won(|| {
         let mut txn = Transaction::begin(shared);
-        let answer = run(&mut txn)?;
-        txn.commit_with(options.clone())?;
-        Ok(answer)
+        let pin = txn.pin.clone();
+        let ended = run(&mut txn).and_then(|answer| {
+            txn.commit_with(options.clone())?;
+            Ok(answer)
+        });
+        // The next attempt has a snapshot of its own.
+        ended.map_err(|error| match error.kind() {
+            ErrorKind::SnapshotExpired if pin.check().is_err() => error.lost(),
+            _ => error,
+        })
     })
 }

@@ -63,9 +63,9 @@ pub enum Error {
         /// What was looked for.
         path: PathBuf,
     },
-    /// An earlier write or sync of this handle failed; nothing is retried and nothing more is
+    /// An earlier call through this handle failed; nothing is retried and nothing more is
     /// acknowledged until the file is opened again.
-    #[error("{} refused: an earlier write or sync failed", path.display())]
+    #[error("{} refused: an earlier call failed", path.display())]
     Poisoned {
         /// The poisoned file.
         path: PathBuf,
