@@ -131,13 +131,22 @@ fn read(generation: &Arc<Generation>, len: usize) {
     for from in [0, 1 << 40, u64::MAX] {
         let mut cursor = generation.cursor_from(from);
         let (mut before, mut steps) = (0, 0);
-        while let Some(Some((hash, slot))) = clear(cursor.next()) {
-            assert!(before <= hash && slot.len() == usize::from(SLOT_LEN), "hashes ascend");
-            before = hash;
-            steps += 1;
-            assert!(steps <= len + 16 * CALLS_MAX, "a walk is no longer than the files");
+        let failed = loop {
+            match cursor.next() {
+                Ok(Some((hash, slot))) => {
+                    assert!(before <= hash && slot.len() == usize::from(SLOT_LEN), "hashes ascend");
+                    before = hash;
+                    steps += 1;
+                    assert!(steps <= len + 16 * CALLS_MAX, "a walk is no longer than the files");
+                }
+                Ok(None) => break false,
+                Err(error) => break clear(Err::<(), _>(error)).is_none(),
+            }
+        };
+        match cursor.next() {
+            Ok(shown) => assert!(!failed && shown.is_none(), "what ended goes on"),
+            Err(_) => assert!(failed, "an end is no error"),
         }
-        clear(cursor.next());
     }
     std::hint::black_box((generation.listed(), generation.stats(), errors));
 }
