@@ -78,6 +78,15 @@ fn run_tests(root: &Path, filter: &[String]) -> Result<()> {
     cargo(root, &arguments)
 }
 
+/// The ignored tests that write golden files, each in the crate whose format it is.
+pub(crate) fn golden(root: &Path) -> Result<()> {
+    for package in ["wal", "sstable", "diskhash", "engine"] {
+        let arguments = ["test", "--package", package, "--test", "it", "--", "--ignored"];
+        cargo(root, &[&arguments[..], &["write_the_golden"]].concat())?;
+    }
+    Ok(())
+}
+
 fn doctests(root: &Path) -> Result<()> {
     cargo(root, &["test", "--workspace", "--doc"])
 }

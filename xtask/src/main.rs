@@ -32,6 +32,9 @@ struct Arguments {
 enum Command {
     /// Everything continuous integration does; stops at the first step that fails.
     Ci,
+    /// Writes the golden files of new format versions, once; those that are there are never
+    /// replaced, and refuse.
+    Golden,
     /// Runs all tests, doctests included; with FILTER only the tests whose names contain it.
     Test {
         /// Handed to the test runner as it is.
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Disks(arguments) => disks::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&root()?, &arguments),
         Command::Ci => ci::run(&root()?),
+        Command::Golden => ci::golden(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),
         Command::Crash(arguments) => xtask::crash::command::run(&root()?, &arguments),
         Command::Tidy => tidy::run(&root()?),
