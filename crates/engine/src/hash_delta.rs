@@ -19,7 +19,8 @@ pub(crate) struct HashIndex {
     version: Arc<Version>,
 }
 
-/// Held by its index only: when that goes, the generation is released.
+/// Held by the indexes of views, and by the delta that replaces it until that is dropped: when the
+/// last goes, the generation is released.
 struct Version {
     generation: Arc<Generation>,
 }
@@ -43,7 +44,8 @@ impl HashIndex {
 /// What is built, and then what it was built on, in case that must come back.
 struct Pending {
     built: Option<Built>,
-    before: Option<Arc<Generation>>,
+    /// As a version, for whose end the removal of its files waits.
+    before: Option<Arc<Version>>,
 }
 
 /// The change that makes a table's next generation. Abandoned after it was installed, which is
@@ -61,17 +63,17 @@ pub(crate) fn into_delta(
             let mut pending = pending.lock();
             drop(pending.built.take());
             let before = pending.before.take();
-            Ok(before.map_or(Ok(()), |before| table.table.revert(&before))?)
+            Ok(before.map_or(Ok(()), |before| table.table.revert(&before.generation))?)
         }
     };
     let install = move |index: &dyn Index| -> Result<Installed> {
         let old = HashIndex::of(index).version.clone();
         let mut pending = pending.lock();
         let built = pending.built.take().expect("a delta is installed once");
-        let before = table.table.newest();
-        assert!(before.id() == old.generation.id(), "the view has the table's newest generation");
+        let newest = table.table.newest().id();
+        assert!(newest == old.generation.id(), "the view has the table's newest generation");
         let generation = table.table.commit(built)?.id();
-        pending.before = Some(before);
+        pending.before = Some(old.clone());
         let keyspace = table.keyspace;
         let changes = vec![Change::HashGeneration { keyspace, generation }];
         let index = Arc::new(HashIndex::newest(table.clone()));
@@ -102,3 +104,6 @@ pub(crate) fn unchanged() -> Delta {
     let (garbage, copied) = (BTreeMap::new(), Vec::new());
     Delta { install, abandon, bytes_written: 0, garbage, copied }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,10 @@ enum Inner {
     Ended,
 }
 
+/// Dropped in this order: files are closed before the view that keeps them goes.
 struct Open {
+    front: Option<Merge<BoxCursor>>,
+    back: Option<Merge<BoxCursor>>,
     state: Arc<State>,
     pin: Arc<Pin>,
     view: Arc<View>,
@@ -52,8 +55,6 @@ struct Open {
     /// What is left.
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
-    front: Option<Merge<BoxCursor>>,
-    back: Option<Merge<BoxCursor>>,
 }
 
 impl Range {
@@ -73,7 +74,7 @@ impl Range {
             }
             let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
             let (state, front, back) = (state.clone(), None, None);
-            Ok(Open { state, pin, view, keyspace, inside, lower, upper, front, back })
+            Ok(Open { front, back, state, pin, view, keyspace, inside, lower, upper })
         };
         let inner = match open() {
             Ok(open) => Inner::Open(Box::new(open)),

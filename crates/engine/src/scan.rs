@@ -20,8 +20,10 @@ use crate::slot::Slot;
 use crate::state::State;
 use crate::view::View;
 
-/// A walk over all entries of a hash keyspace.
+/// A walk over all entries of a hash keyspace. Dropped in this order: files are closed before the
+/// view that keeps them goes.
 pub(crate) struct Scan {
+    index: Option<diskhash::Cursor>,
     state: Arc<State>,
     view: Arc<View>,
     keyspace: u32,
@@ -32,7 +34,6 @@ pub(crate) struct Scan {
     /// The memtable that is walked; behind the last, the index.
     at: usize,
     memtable: Option<memtable::Scan>,
-    index: Option<diskhash::Cursor>,
     seen: Seen,
 }
 
@@ -81,6 +82,7 @@ impl Scan {
         let memtables = found.memtables.iter().filter(|table| !table.is_empty());
         let memtables = memtables.map(|table| (table.clone(), seq));
         Ok(Scan {
+            index: None,
             state: state.clone(),
             view: view.clone(),
             keyspace,
@@ -88,7 +90,6 @@ impl Scan {
             watch,
             at: 0,
             memtable: None,
-            index: None,
             seen: Seen::default(),
         })
     }
