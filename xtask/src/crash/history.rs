@@ -102,7 +102,12 @@ pub struct History {
 impl History {
     /// A history that begins with a state; with the default keyspace, whatever that says.
     pub fn on(base: State) -> History {
-        History { base, ..History::default() }
+        History::behind(0, base)
+    }
+
+    /// As [`History::on`], for a state that so many commits made.
+    pub fn behind(settled: usize, base: State) -> History {
+        History { base, settled, ..History::default() }
     }
 
     /// A store was opened and shows this: what came before it is no longer in doubt.

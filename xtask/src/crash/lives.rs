@@ -9,6 +9,8 @@
 //! 2. A commit that was refused for want of space never happened; behind any other failure a life
 //!    makes no more calls, and the commit in doubt may be there or not.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use engine::{Db, ErrorKind, TimeToLive};
 use vfs::sim::{At, Fault, SimDisk, Times, What};
@@ -16,7 +18,7 @@ use vfs::{Clock, Env};
 
 use super::call::Op;
 use super::copies;
-use super::history::{Entry, State, visible};
+use super::history::{State, visible, will_expire};
 use super::images::{self, Effort};
 use super::minimise::shortest;
 use super::observe;
@@ -137,7 +139,7 @@ fn run_lives(program: &Program, outcome: &mut Outcome, watch: Watch) -> Result<(
     let mut disk = SimDisk::new(program.seed);
     copies::make_places(&disk, 0)?;
     disk = disk.fork(program.seed);
-    let mut left = Left { states: vec![empty()], clock_ms: 1_700_000_000_000 };
+    let mut left = Left { states: vec![empty()], commits: 0, clock_ms: 1_700_000_000_000 };
     for (index, life) in program.lives.iter().enumerate() {
         let seed = program.seed ^ (index as u64).wrapping_mul(0x9e37_79b9);
         outcome.count("crashes", 1);
@@ -159,6 +161,8 @@ fn empty() -> State {
 /// What a crash may have left.
 struct Left {
     states: Vec<State>,
+    /// Commits of all lives: no two lives write the same value.
+    commits: usize,
     clock_ms: u64,
 }
 
@@ -167,8 +171,9 @@ impl Left {
     fn find(&self, db: &Db, clock_ms: u64) -> Result<State> {
         let seen = observe::read(db)?;
         let same = self.states.iter().rev().filter(|state| visible(state, clock_ms) == seen);
+        let with_expiries = will_expire(&self.states, clock_ms);
         for state in same {
-            if has_expiries(db, state, clock_ms)? {
+            if !with_expiries || has_expiries(db, state, clock_ms)? {
                 return Ok(state.clone());
             }
         }
@@ -184,14 +189,17 @@ impl Left {
     }
 }
 
-/// True if the entries that are there vanish when a state says.
+/// True if the entries that are there vanish when a state says, and the others never.
 fn has_expiries(db: &Db, state: &State, clock_ms: u64) -> Result<bool> {
     for (name, entries) in state {
         let keyspace = observe::keyspace(db, name)?;
-        let live = |entry: &Entry| entry.expiry_ms > clock_ms;
-        for (key, entry) in entries.iter().filter(|(_, entry)| live(entry)) {
-            let left = std::time::Duration::from_millis(entry.expiry_ms - clock_ms);
-            if keyspace.ttl(key).context("ttl")? != Some(TimeToLive::Left(left)) {
+        for (key, entry) in entries {
+            let expected = match entry.expiry_ms {
+                0 => TimeToLive::Forever,
+                ms if ms <= clock_ms => continue,
+                ms => TimeToLive::Left(Duration::from_millis(ms - clock_ms)),
+            };
+            if keyspace.ttl(key).context("ttl")? != Some(expected) {
                 return Ok(false);
             }
         }
@@ -234,7 +242,7 @@ fn live(
     };
     let checked = observe::check(run.db(), &fs);
     ensure!(checked.is_ok() || disk.faults_hit() > 0, "{:#}", checked.expect_err("an error"));
-    run.begin(base, seed);
+    run.begin(base, left.commits, seed);
     outcome.count("calls", life.steps.len() as u64);
     let failed = act_all(&mut run, life)?;
     if !failed {
@@ -242,14 +250,14 @@ fn live(
     }
     let last = run.calls();
     let boundary = last * usize::from(life.end.permille) / 1000;
-    let clock_ms = run.sim.clock.wall_ms();
+    let (commits, clock_ms) = (run.history.number(), run.sim.clock.wall_ms());
     let states = match boundary < opened_at {
         true => left.states,
         false => run.history.candidates(run.history.bounds(boundary)),
     };
     let place = place(disk, life, boundary);
     run.die();
-    Ok((place, Left { states, clock_ms }))
+    Ok((place, Left { states, commits, clock_ms }))
 }
 
 /// What is read is right; on a faulty disk, or an error.

@@ -131,9 +131,10 @@ impl Run {
         })
     }
 
-    /// What the store holds that was opened; the seed draws what background jobs do.
-    pub(super) fn begin(&mut self, base: State, seed: u64) {
-        self.history = History::on(base);
+    /// What the store holds that was opened, after so many commits; the seed draws what background
+    /// jobs do.
+    pub(super) fn begin(&mut self, base: State, commits: usize, seed: u64) {
+        self.history = History::behind(commits, base);
         self.acknowledged = 0;
         self.history.tick(0, self.sim.clock.wall_ms());
         self.random = Random::new(seed);
