@@ -76,12 +76,11 @@ impl Part for Determinism {
             Ok(())
         });
         if let Err(error) = done {
-            outcome.findings.push(Finding {
-                what: format!("{error:#}"),
-                replay: format!("cargo xtask crash --replay \"{}\"", Cell::run(config, &ops, seed)),
-                kind: "determinism".to_owned(),
-                regression: String::new(),
-            });
+            outcome.findings.push(Finding::new(
+                "determinism".to_owned(),
+                format!("{error:#}"),
+                format!("cargo xtask crash --replay \"{}\"", Cell::run(config, &ops, seed)),
+            ));
         }
         outcome
     }

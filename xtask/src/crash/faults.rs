@@ -115,12 +115,11 @@ impl Faults {
             let others = others().into_iter().map(|config| (config, false));
             for (config, is_promised) in configs.chain(others) {
                 if let Err(error) = plan.add_config(self, config, is_promised, &mut sites) {
-                    plan.broken.push(Finding {
-                        what: format!("{config}, without a fault: {error:#}"),
-                        replay: "cargo xtask crash --faults".to_owned(),
-                        kind: "no fault".to_owned(),
-                        regression: String::new(),
-                    });
+                    plan.broken.push(Finding::new(
+                        "no fault".to_owned(),
+                        format!("{config}, without a fault: {error:#}"),
+                        "cargo xtask crash --faults".to_owned(),
+                    ));
                 }
             }
             plan.sites = sites.len() as u64;
@@ -309,12 +308,11 @@ impl<'a> Unit<'a> {
 fn finding(case: &Case, call: &Call, error: &anyhow::Error) -> Finding {
     let Case { what, times, .. } = case;
     let kind = call.kind;
-    Finding {
-        what: format!("{kind:?} of {}: {what:?} {times:?}: {error:#}", call.path),
-        replay: format!("cargo xtask crash --replay \"{case}\""),
-        kind: format!("{kind:?} {what:?} {times:?}"),
-        regression: String::new(),
-    }
+    Finding::new(
+        format!("{kind:?} {what:?} {times:?}"),
+        format!("{kind:?} of {}: {what:?} {times:?}: {error:#}", call.path),
+        format!("cargo xtask crash --replay \"{case}\""),
+    )
 }
 
 #[cfg(test)]

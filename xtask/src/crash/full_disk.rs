@@ -94,15 +94,11 @@ impl Part for FullDisk {
         outcome.count("disks", 1);
         let disk = Disk { config, pages, end, seed: self.seed };
         if let Err(error) = guard(|| disk.run(&mut outcome)) {
-            outcome.findings.push(Finding {
-                what: format!("{config} with {pages} pages free, {end:?}: {error:#}"),
-                replay: format!(
-                    "cargo xtask crash {} --part \"full disk\" --unit {unit}",
-                    self.flag
-                ),
-                kind: "full disk".to_owned(),
-                regression: String::new(),
-            });
+            outcome.findings.push(Finding::new(
+                "full disk".to_owned(),
+                format!("{config} with {pages} pages free, {end:?}: {error:#}"),
+                format!("cargo xtask crash {} --part \"full disk\" --unit {unit}", self.flag),
+            ));
         }
         outcome
     }

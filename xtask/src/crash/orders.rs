@@ -110,12 +110,11 @@ impl Part for Orders {
             Some(unit) => self.random(unit, &mut outcome),
         });
         if let Err(error) = done {
-            outcome.findings.push(Finding {
-                what: format!("{error:#}"),
-                replay: format!("cargo xtask crash --orders --seed {} --unit {unit}", self.seed),
-                kind: "order".to_owned(),
-                regression: String::new(),
-            });
+            outcome.findings.push(Finding::new(
+                "order".to_owned(),
+                format!("{error:#}"),
+                format!("cargo xtask crash --orders --seed {} --unit {unit}", self.seed),
+            ));
         }
         outcome
     }

@@ -40,6 +40,13 @@ pub struct Finding {
     pub regression: String,
 }
 
+impl Finding {
+    /// One without a test.
+    pub fn new(kind: impl Into<String>, what: String, replay: String) -> Finding {
+        Finding { what, replay, kind: kind.into(), regression: String::new() }
+    }
+}
+
 /// What one unit did and found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {

@@ -29,8 +29,6 @@ const MERGED: usize = 16;
 /// R7, at some size.
 pub struct Rot {
     extent: Extent,
-    /// Every damage is read in both ways, or in one of them by turns.
-    both: bool,
     plan: OnceLock<Plan>,
 }
 
@@ -43,22 +41,22 @@ struct Plan {
 impl Rot {
     /// Every bit of headers and footers, a fiftieth of the rest.
     pub fn ci() -> Rot {
-        Rot::new(50, 1, false)
+        Rot::new(50, 1)
     }
 
-    /// Every bit, every length, every pair of blocks; both ways to read.
+    /// Every bit, every length, every pair of blocks.
     pub fn long() -> Rot {
-        Rot::new(1, 1, true)
+        Rot::new(1, 1)
     }
 
-    fn new(every: u64, edges_every: u64, both: bool) -> Rot {
+    fn new(every: u64, edges_every: u64) -> Rot {
         let extent = Extent { every, edges_every, seed: 7 };
-        Rot { extent, both, plan: OnceLock::new() }
+        Rot { extent, plan: OnceLock::new() }
     }
 
     /// One in so many of what [`Rot::ci`] tries.
     pub fn sample(every: u64) -> Rot {
-        Rot::new(50 * every, every, false)
+        Rot::new(50 * every, every)
     }
 
     fn plan(&self) -> &Plan {
@@ -118,16 +116,13 @@ impl Part for Rot {
         let cases = plan.cases.iter().enumerate().skip(first).take(UNIT);
         for (number, (base, case)) in cases {
             let base = &plan.bases[usize::from(*base)];
-            let modes = [ReadMode::Positional, ReadMode::Mapped];
-            let modes = if self.both { &modes[..] } else { &modes[number % 2..=number % 2] };
+            // Neighbouring bits are read in the one way and the other.
+            let read = [ReadMode::Positional, ReadMode::Mapped][number % 2];
             outcome.count(case.kind(), 1);
-            for read in modes {
-                outcome.count("damages judged", 1);
-                let merges = number / 2 % MERGED == 0;
-                match judge(base, *case, *read, merges) {
-                    Ok(verdict) => count(&verdict, *case, &mut outcome),
-                    Err(error) => outcome.findings.push(finding(base, *case, *read, &error)),
-                }
+            outcome.count("damages judged", 1);
+            match judge(base, *case, read, (number / 2).is_multiple_of(MERGED)) {
+                Ok(verdict) => count(&verdict, *case, &mut outcome),
+                Err(error) => outcome.findings.push(finding(base, *case, read, &error)),
             }
         }
         outcome
@@ -147,12 +142,11 @@ fn count(verdict: &judge::Verdict, case: Case, outcome: &mut Outcome) {
 
 fn finding(base: &Base, case: Case, read: ReadMode, error: &anyhow::Error) -> Finding {
     let line = format!("{} {}", base.name, case.show(base));
-    Finding {
-        what: format!("{read:?}, {line}: {error:#}"),
-        replay: format!("cargo xtask crash --rot-replay {line:?}"),
-        kind: case.kind().to_owned(),
-        regression: String::new(),
-    }
+    Finding::new(
+        case.kind().to_owned(),
+        format!("{read:?}, {line}: {error:#}"),
+        format!("cargo xtask crash --rot-replay {line:?}"),
+    )
 }
 
 #[cfg(test)]

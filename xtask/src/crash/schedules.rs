@@ -167,12 +167,11 @@ impl Part for Schedules {
         outcome.count(&format!("schedules of {}", model.name), count);
         if let Some(what) = what {
             let Model { name, promise } = model;
-            outcome.findings.push(Finding {
-                what: format!("{name}: {what}. Promised: {promise}"),
-                replay: format!("cargo xtask crash --schedule {name}:{chunk}"),
-                kind: "schedule".to_owned(),
-                regression: String::new(),
-            });
+            outcome.findings.push(Finding::new(
+                "schedule".to_owned(),
+                format!("{name}: {what}. Promised: {promise}"),
+                format!("cargo xtask crash --schedule {name}:{chunk}"),
+            ));
         }
         outcome
     }
@@ -206,8 +205,7 @@ impl Part for Mistakes {
         let mut missed = |what: String| {
             let replay =
                 format!("target/schedules/release/schedules planted {name} {COUNT_PLANTED}");
-            let (kind, regression) = ("planted".to_owned(), String::new());
-            outcome.findings.push(Finding { what, replay, kind, regression });
+            outcome.findings.push(Finding::new("planted", what, replay));
         };
         let (mut found, mut schedules) = (0, 0);
         match self.program.ask(&["planted", name, &COUNT_PLANTED.to_string()]) {

@@ -96,12 +96,11 @@ impl Part for Torn {
             outcome.count("damages judged", 1);
             match run.judge(at, harm) {
                 Ok(what) => outcome.count(what, 1),
-                Err(error) => outcome.findings.push(Finding {
-                    what: format!("{}, {harm:?} at {at:?}: {error:#}", run.name),
-                    replay: format!("cargo xtask crash --rot --part R8 --unit {unit}"),
-                    kind: format!("{harm:?}").split(' ').next().unwrap_or_default().to_owned(),
-                    regression: String::new(),
-                }),
+                Err(error) => outcome.findings.push(Finding::new(
+                    format!("{harm:?}").split(' ').next().unwrap_or_default().to_owned(),
+                    format!("{}, {harm:?} at {at:?}: {error:#}", run.name),
+                    format!("cargo xtask crash --rot --part R8 --unit {unit}"),
+                )),
             }
         }
         outcome

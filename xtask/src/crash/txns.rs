@@ -86,15 +86,11 @@ impl Part for Transactions {
             _ => bank(seed, &mut outcome),
         });
         if let Err(error) = done {
-            outcome.findings.push(Finding {
-                what: format!("{error:#}"),
-                replay: format!(
-                    "cargo xtask crash --transactions --seed {} --unit {unit}",
-                    self.seed
-                ),
-                kind: "history".to_owned(),
-                regression: String::new(),
-            });
+            outcome.findings.push(Finding::new(
+                "history".to_owned(),
+                format!("{error:#}"),
+                format!("cargo xtask crash --transactions --seed {} --unit {unit}", self.seed),
+            ));
         }
         outcome
     }
