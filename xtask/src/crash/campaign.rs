@@ -11,7 +11,7 @@ use super::explore::{Explorer, Tally, Violation};
 use super::images::Effort;
 use super::liar::Lie;
 use super::minimise::shortest;
-use super::part::{Outcome, Part};
+use super::part::{Finding, Outcome, Part};
 use super::plan::{Cell, Config};
 use crate::kind::Kind;
 
@@ -210,10 +210,16 @@ impl Part for Campaign {
         let mut outcome = Outcome::default();
         explorer.tally.count(&mut outcome);
         for violation in &explorer.violations {
-            outcome.findings.push(match self.minimise {
+            let finding = match self.minimise {
                 true => self.shorten(violation).finding(),
                 false => violation.finding(),
-            });
+            };
+            // What a lying disk does needs no test: it is to be found.
+            let regression = match self.lie {
+                Some(_) => String::new(),
+                None => finding.regression,
+            };
+            outcome.findings.push(Finding { regression, ..finding });
         }
         outcome
     }

@@ -77,7 +77,7 @@ impl Part for Determinism {
         });
         if let Err(error) = done {
             outcome.findings.push(Finding::new(
-                "determinism".to_owned(),
+                "determinism",
                 format!("{error:#}"),
                 format!("cargo xtask crash --replay \"{}\"", Cell::run(config, &ops, seed)),
             ));

@@ -116,7 +116,7 @@ impl Faults {
             for (config, is_promised) in configs.chain(others) {
                 if let Err(error) = plan.add_config(self, config, is_promised, &mut sites) {
                     plan.broken.push(Finding::new(
-                        "no fault".to_owned(),
+                        "no fault",
                         format!("{config}, without a fault: {error:#}"),
                         "cargo xtask crash --faults".to_owned(),
                     ));

@@ -95,7 +95,7 @@ impl Part for FullDisk {
         let disk = Disk { config, pages, end, seed: self.seed };
         if let Err(error) = guard(|| disk.run(&mut outcome)) {
             outcome.findings.push(Finding::new(
-                "full disk".to_owned(),
+                "full disk",
                 format!("{config} with {pages} pages free, {end:?}: {error:#}"),
                 format!("cargo xtask crash {} --part \"full disk\" --unit {unit}", self.flag),
             ));

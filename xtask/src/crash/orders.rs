@@ -111,7 +111,7 @@ impl Part for Orders {
         });
         if let Err(error) = done {
             outcome.findings.push(Finding::new(
-                "order".to_owned(),
+                "order",
                 format!("{error:#}"),
                 format!("cargo xtask crash --orders --seed {} --unit {unit}", self.seed),
             ));

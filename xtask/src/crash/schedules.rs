@@ -168,7 +168,7 @@ impl Part for Schedules {
         if let Some(what) = what {
             let Model { name, promise } = model;
             outcome.findings.push(Finding::new(
-                "schedule".to_owned(),
+                "schedule",
                 format!("{name}: {what}. Promised: {promise}"),
                 format!("cargo xtask crash --schedule {name}:{chunk}"),
             ));

@@ -87,7 +87,7 @@ impl Part for Transactions {
         });
         if let Err(error) = done {
             outcome.findings.push(Finding::new(
-                "history".to_owned(),
+                "history",
                 format!("{error:#}"),
                 format!("cargo xtask crash --transactions --seed {} --unit {unit}", self.seed),
             ));
