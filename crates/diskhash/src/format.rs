@@ -50,7 +50,7 @@ mod tests;
 use std::path::Path;
 
 use vfs::planted::{self, Bug};
-use vfs::{Checksum, Error, Reader, Result, Writer};
+use vfs::{Checksum, Error, Reader, Result, Writer, first_nonzero};
 
 use crate::address::{
     Layout, PAGE_BYTES, PAGE_LEN, PREFIX_BITS_MAX, Prefix, SECTION_BITS_MAX, page_offset,
@@ -190,7 +190,7 @@ pub(crate) fn require(
 
 /// `Corrupt` unless all `bytes`, which start at `offset`, are zero.
 pub(crate) fn require_zeros(path: &Path, offset: u64, bytes: &[u8]) -> Result<()> {
-    match bytes.iter().position(|byte| *byte != 0) {
+    match first_nonzero(bytes) {
         None => Ok(()),
         Some(at) => {
             let found = bytes.get(at).copied().unwrap_or_default();

@@ -58,7 +58,7 @@
 use std::path::Path;
 
 use vfs::planted::{self, Bug};
-use vfs::{Checksum, Error, Reader, Result, Writer};
+use vfs::{Checksum, Error, Reader, Result, Writer, first_nonzero};
 
 use crate::entry::{EXTRA_LEN_MAX, FileId, KEY_LEN_MAX, VALUE_LEN_MAX};
 
@@ -346,7 +346,7 @@ pub(crate) fn decode_props(path: &Path, number: u32, pages: &[u8]) -> Result<Raw
     let len = reader.u32("length of the props")?;
     let at = reader.offset();
     let body = reader.bytes("props", usize::try_from(len).unwrap_or(usize::MAX))?;
-    if reader.rest().iter().any(|byte| *byte != 0) {
+    if first_nonzero(reader.rest()).is_some() {
         return Err(reader.corrupt("zeros behind the props", 0, 1));
     }
     let mut reader = Reader::new(path, at, body);

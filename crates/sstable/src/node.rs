@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::path::Path;
 
-use vfs::{Error, Result};
+use vfs::{Error, Result, first_nonzero};
 
 use crate::entry::KEY_LEN_MAX;
 use crate::format::{
@@ -302,7 +302,7 @@ impl<'a> Node<'a> {
     /// they are written, nothing stands behind the last record.
     pub(crate) fn check(&self) -> Result<()> {
         let padding = NODE_HEADER_LEN + self.prefix().len()..self.layout.heads_at as usize;
-        if self.bytes.get(padding.clone()).unwrap_or(&[]).iter().any(|byte| *byte != 0) {
+        if first_nonzero(self.bytes.get(padding.clone()).unwrap_or(&[])).is_some() {
             return Err(self.corrupt("padding of a prefix", padding.start, 0, 1));
         }
         let mut end = self.layout.records_at as usize;
@@ -327,7 +327,7 @@ impl<'a> Node<'a> {
         if self.slot(self.layout.keys as usize) != Some(end) {
             return Err(self.corrupt("end of the records", end, end as u64, 0));
         }
-        match self.bytes.get(end..).unwrap_or(&[]).iter().position(|byte| *byte != 0) {
+        match first_nonzero(self.bytes.get(end..).unwrap_or(&[])) {
             Some(at) => Err(self.corrupt("zeros behind the records", end + at, 0, 1)),
             None => Ok(()),
         }

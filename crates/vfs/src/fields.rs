@@ -199,3 +199,20 @@ impl<'a> Writer<'a> {
         self
     }
 }
+
+/// Where the first byte that is not zero is. What is reserved, padded or behind an end must have
+/// none, and that is most of many a page: 64 bytes are looked at together.
+///
+/// ```
+/// assert_eq!(vfs::first_nonzero(&[0; 100]), None);
+/// assert_eq!(vfs::first_nonzero(&[0, 0, 7, 0, 9]), Some(2));
+/// ```
+pub fn first_nonzero(bytes: &[u8]) -> Option<usize> {
+    let (chunks, _) = bytes.as_chunks::<64>();
+    let is_zero = |chunk: &&[u8; 64]| chunk.iter().fold(0, |bits, byte| bits | byte) == 0;
+    let zeros = chunks.iter().take_while(is_zero).count() * 64;
+    bytes[zeros..].iter().position(|byte| *byte != 0).map(|at| zeros + at)
+}
+
+#[cfg(test)]
+mod tests;

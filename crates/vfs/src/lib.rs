@@ -24,7 +24,7 @@ pub use bytes::Bytes;
 pub use crate::checksum::Checksum;
 pub use crate::env::{Clock, Env, Job, Next, Rng, Spawner, Step};
 pub use crate::error::{Error, Result};
-pub use crate::fields::{Reader, Writer};
+pub use crate::fields::{Reader, Writer, first_nonzero};
 pub use crate::fs::{
     Access, Advice, AppendMap, DirEntry, FILE_LEN_MAX, File, Fs, Listing, Lock, Preallocation,
     read_exact_at, write_all_at,

@@ -109,8 +109,16 @@ impl Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bad = if self.quarantined { ".bad" } else { "" };
-        write!(f, "{:016x}.{}{bad}", self.id, self.kind.as_str())
+        // By hand: names are made at every call of a simulated disk, and the formatter of numbers
+        // took 5 % of an exploration.
+        let mut digits = [0; 16];
+        for (digit, shift) in digits.iter_mut().zip((0..u64::BITS).step_by(4).rev()) {
+            *digit = b"0123456789abcdef"[usize::try_from(self.id >> shift & 15).expect("a digit")];
+        }
+        f.write_str(std::str::from_utf8(&digits).expect("digits are text"))?;
+        f.write_str(".")?;
+        f.write_str(self.kind.as_str())?;
+        f.write_str(if self.quarantined { ".bad" } else { "" })
     }
 }
 

@@ -102,15 +102,16 @@ impl SimFs {
     }
 
     fn handle_of(&self, inner: &mut Inner, name: Name, ino: Ino) -> Handle {
-        let shown = self.shown(&name.to_string());
-        Handle::new(&self.handle.disk, inner, ino, self.at(name), shown)
+        let name = name.to_string();
+        let path = self.handle.path.join(&name);
+        Handle::new(&self.handle.disk, inner, ino, path, self.shown(&name))
     }
 
     /// Begins a call about a name of this directory.
     fn enter(&self, kind: CallKind, name: Name) -> Result<MutexGuard<'_, Inner>> {
         let mut inner = self.handle.inner(kind)?;
-        let call = Call::new(kind, &self.shown(&name.to_string()));
-        inner.enter(&call, &self.at(name))?;
+        let name = name.to_string();
+        inner.enter(&Call::new(kind, &self.shown(&name)), &self.handle.path.join(&name))?;
         Ok(inner)
     }
 
