@@ -1,5 +1,6 @@
 //! Calls that differ between systems, and what their error numbers mean.
 
+use std::io::IoSlice;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -72,6 +73,27 @@ pub(super) fn reserve(fd: impl AsFd, offset: u64, len: u64) -> rustix::io::Resul
 #[cfg(not(target_os = "linux"))]
 pub(super) fn reserve(_fd: impl AsFd, _offset: u64, _len: u64) -> rustix::io::Result<bool> {
     Ok(false)
+}
+
+/// Writes zeros, from a piece that stays in the processor's cache.
+pub(super) fn write_zeros(fd: impl AsFd, mut offset: u64, len: u64) -> rustix::io::Result<()> {
+    const PIECES_MAX: usize = 64;
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let end = offset + len;
+    while offset < end {
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let mut left = end - offset;
+        for piece in &mut pieces {
+            let len = ZEROS.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            *piece = IoSlice::new(&ZEROS[..len]);
+            left -= len as u64;
+        }
+        match retry(|| rustix::io::pwritev(&fd, &pieces, offset))? {
+            0 => return Err(Errno::IO),
+            written => offset += written as u64,
+        }
+    }
+    Ok(())
 }
 
 /// True on file systems that write an overwritten block elsewhere, so that a reservation inside a

@@ -250,3 +250,38 @@ fn readers_of_an_append_mapping_never_see_a_byte_that_is_not_written() {
         }
     });
 }
+
+/// What is made ready for appends is never what was appended, however often a sync comes between
+/// and wherever pieces end.
+#[test]
+fn an_append_mapping_holds_what_was_appended_and_zeros_behind_it() {
+    let seed = crate::testing::seed();
+    let mut random = crate::Random::new(seed);
+    let scratch = scratch();
+    let fs = StdFs::open(scratch.path()).expect("opened");
+    let file = fs.create_new(name(1)).expect("created");
+    let len: u64 = (9 << 20) + 777;
+    file.preallocate(0, len).expect("reserved");
+    let map = file.map_append(0, len).expect("mapped");
+    let mut model = Vec::new();
+    for turn in 0.. {
+        let longest = if random.index(20) == 0 { 1 << 20 } else { 30_000 };
+        let piece = random.index(longest);
+        let left = usize::try_from(len).expect("small") - model.len();
+        let bytes = random.bytes(piece.min(left));
+        if bytes.is_empty() && left == 0 {
+            break;
+        }
+        map.append(&bytes).expect("appended");
+        model.extend_from_slice(&bytes);
+        if random.index(30) == 0 {
+            map.sync().expect("synced");
+        }
+        if turn % 16 == 0 || model.len() as u64 == len {
+            let mut found = vec![1; usize::try_from(len).expect("small")];
+            crate::read_exact_at(&*file, &mut found, 0).expect("read");
+            assert!(found.starts_with(&model), "{} bytes, seed {seed}", model.len());
+            assert_eq!(crate::first_nonzero(&found[model.len()..]), None, "seed {seed}");
+        }
+    }
+}
