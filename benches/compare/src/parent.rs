@@ -1,0 +1,200 @@
+//! The process that starts a child for each measurement, in turns, and prints the tables.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use benches::machine;
+
+use crate::bench::Effort;
+use crate::child;
+use crate::rates::Rates;
+use crate::size::Size;
+use crate::store::Kind;
+use crate::story::Story;
+use crate::table::{Record, Results};
+
+/// Operations of a workload, and durable puts of a thread, of a full run.
+const OPERATIONS: u64 = 1_000_000;
+const DURABLE: u64 = 5_000;
+
+/// A quick comparison does this part of a full one.
+const QUICK: u64 = 10;
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which engines.
+    pub kinds: Vec<Kind>,
+    /// Which sizes.
+    pub sizes: Vec<Size>,
+    /// Only rows whose names contain this.
+    pub row: Option<String>,
+    /// How often each.
+    pub runs: usize,
+    /// Smaller counts, slow engines once, only what has a bar.
+    pub is_quick: bool,
+    /// Entries of the smallest size instead of the usual number; of the others in proportion.
+    pub entries: Option<u64>,
+    /// Where stores are made.
+    pub dir: PathBuf,
+    /// Where results go: this path with `.jsonl` and `.md`.
+    pub results: PathBuf,
+}
+
+impl Plan {
+    fn effort(&self, size: Size) -> Effort {
+        let part = if self.is_quick { QUICK } else { 1 };
+        let full = Size::Small.entries() / part;
+        let smallest = self.entries.unwrap_or(full).max(1);
+        let scale = |count: u64| (count * smallest / Size::Small.entries()).max(1);
+        let entries = scale(size.entries()).max(16);
+        let operations = scale(OPERATIONS).max(16);
+        // Reading sixteen times as many bytes takes that much longer, and tells no more.
+        let operations = if size == Size::Large { operations.div_ceil(8) } else { operations };
+        Effort { entries, operations, durable: scale(DURABLE).max(8), is_quick: self.is_quick }
+    }
+
+    fn stories(&self, size: Size) -> Vec<Story> {
+        let wanted = |story: &Story| {
+            let is_asked = self.row.as_ref().is_none_or(|row| story.finds(row));
+            is_asked && (!self.is_quick || story.has_bars(size))
+        };
+        Story::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// Compares, and writes the results.
+    ///
+    /// # Errors
+    /// If files cannot be written, or if a measurement failed; the others are written then too.
+    pub fn run(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.dir)
+            .with_context(|| format!("create {}", self.dir.display()))?;
+        let lines = self.results.with_extension("jsonl");
+        if let Some(parent) = lines.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let mut output =
+            File::create(&lines).with_context(|| format!("create {}", lines.display()))?;
+        let description = machine::description();
+        let rates = self.rates()?;
+        let mut records = Vec::new();
+        let mut failures = Vec::new();
+        for (size, story, run, kind) in self.measurements() {
+            let name = kind.name;
+            eprintln!("{}, {story:?}, run {run}, {name}", size.name());
+            match self.measure(kind, story, size) {
+                Ok(figures) => {
+                    for (row, figure) in figures {
+                        let record = Record { engine: name.to_owned(), size, run, row, figure };
+                        writeln!(output, "{}", serde_json::to_string(&record)?)?;
+                        records.push(record);
+                    }
+                }
+                Err(error) => {
+                    eprintln!("FAILED: {error:#}");
+                    failures.push(format!("{name}, {}, {story:?}, run {run}", size.name()));
+                }
+            }
+        }
+        let results = Results::new(&self.kinds, rates, &records);
+        let text = self.markdown(&description, &rates, &results, &failures)?;
+        println!("{text}");
+        let path = self.results.with_extension("md");
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        eprintln!("written: {} and {}", lines.display(), path.display());
+        ensure!(failures.is_empty(), "{} measurements failed", failures.len());
+        Ok(())
+    }
+
+    /// All, so that engines take turns: A, B, C, A, B, C.
+    fn measurements(&self) -> Vec<(Size, Story, usize, Kind)> {
+        let mut all = Vec::new();
+        for size in &self.sizes {
+            for story in self.stories(*size) {
+                for run in 0..self.runs {
+                    let kinds = self.kinds.iter().filter(|kind| {
+                        kind.takes(*size) && !(self.is_quick && kind.is_slow && run > 0)
+                    });
+                    all.extend(kinds.map(|kind| (*size, story, run, *kind)));
+                }
+            }
+        }
+        all
+    }
+
+    fn scratch(&self) -> Result<tempfile::TempDir> {
+        let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(&self.dir);
+        dir.with_context(|| format!("a directory in {}", self.dir.display()))
+    }
+
+    fn rates(&self) -> Result<Rates> {
+        let dir = self.scratch()?;
+        Rates::measure(dir.path(), self.is_quick || self.entries.is_some())
+    }
+
+    fn measure(&self, kind: Kind, story: Story, size: Size) -> Result<Vec<(String, f64)>> {
+        let dir = self.scratch()?;
+        let mut command =
+            child::command(kind, story, size, self.effort(size), dir.path(), self.row.as_deref())?;
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        drop(dir);
+        // What one leaves to be written back must not slow down the next.
+        Command::new("sync").status().context("sync")?;
+        ensure!(output.status.success(), "the child ended with {}", output.status);
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn markdown(
+        &self,
+        description: &str,
+        rates: &Rates,
+        results: &Results<'_>,
+        failures: &[String],
+    ) -> Result<String> {
+        let how = if self.is_quick { "quick" } else { "full" };
+        let entries = self.sizes.iter().map(|size| {
+            let Effort { entries, operations, .. } = self.effort(*size);
+            format!("{entries} entries and {operations} operations of {}", size.name())
+        });
+        let entries: Vec<String> = entries.collect();
+        let mut text = format!(
+            "# Comparison, {}\n\n{description}. {how}, {} runs, medians; +- is half the spread. {}.\n\n\
+             Figures in (parentheses) do not count for a ratio: acknowledged writes of that engine do \
+             not survive `kill -9`. **Bold**: ours is better than the best peer that counts. The \
+             settings are in `benches/compare/README.md`.\n\n\
+             The machine itself: {:.0} MB/s into fresh preallocated mappings, {:.0} preallocated \
+             appends + fdatasync a second.\n",
+            today()?,
+            self.runs,
+            entries.join(", "),
+            rates.filled_bytes_per_second / 1e6,
+            rates.durable_appends_per_second,
+        );
+        for failure in failures {
+            text.push_str(&format!("\n**FAILED**: {failure}\n"));
+        }
+        text.push_str(&results.markdown());
+        Ok(text)
+    }
+}
+
+/// The date, as `YYYY-MM-DD`.
+///
+/// # Errors
+/// If the system's `date` does not tell.
+pub fn today() -> Result<String> {
+    let output = Command::new("date").arg("+%F").output().context("date")?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// The directory of stores if nobody names one: beside this program.
+///
+/// # Errors
+/// If the program does not know where it is.
+pub fn default_dir() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    Ok(program.parent().unwrap_or(Path::new(".")).join("compare-stores"))
+}
