@@ -9,6 +9,7 @@ mod demo;
 mod kill;
 mod disks;
 mod fuzz;
+mod compare;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ enum Command {
     Disks(disks::Arguments),
     /// Looks for inputs that make a parser or the store fail.
     Fuzz(fuzz::Arguments),
+    /// Measures other engines beside ours; builds some C++.
+    Compare(compare::Arguments),
     /// Runs an experiment of the design again and prints its tables.
     Simulate {
         #[command(subcommand)]
@@ -83,6 +86,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kill(arguments) => kill::run(&arguments),
         Command::Disks(arguments) => disks::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&root()?, &arguments),
+        Command::Compare(arguments) => compare::run(&root()?, &arguments),
         Command::Ci => ci::run(&root()?),
         Command::Golden => ci::golden(&root()?),
         Command::Test { filter } => ci::test(&root()?, &filter),

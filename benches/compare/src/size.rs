@@ -4,8 +4,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// How long keys and values are, and how many entries there are.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum, Serialize, Deserialize,
+)]
 pub enum Size {
     /// 24-byte keys, 150-byte values.
     #[value(name = "150")]

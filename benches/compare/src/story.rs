@@ -13,8 +13,9 @@ use crate::work::read::Taken;
 use crate::work::{change, fill, read, reopen, scan, ycsb};
 
 /// A sequence of workloads in one process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Story {
     /// A fill of one thread, and everything that reads or changes it.

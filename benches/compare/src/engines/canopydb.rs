@@ -1,7 +1,7 @@
 //! canopydb. One write transaction at a time, which is what single puts of its benchmarks use.
 
-use anyhow::{Context, Result};
 use ::canopydb::{Database, DbOptions, EnvOptions, TreeOptions};
+use anyhow::{Context, Result};
 
 use crate::data::Key;
 use crate::store::{CACHE_BYTES, Durability, Engine, Kind, Opening, Scan};

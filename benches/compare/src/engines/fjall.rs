@@ -1,10 +1,10 @@
 //! fjall, plain and with large values separated.
 
-use anyhow::Result;
 use ::fjall::config::CompressionPolicy;
 use ::fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
 };
+use anyhow::Result;
 
 use crate::data::Key;
 use crate::store::{CACHE_BYTES, Durability, Engine, Kind, Opening, Scan, WRITE_BUFFER_BYTES};
@@ -39,10 +39,7 @@ struct Fjall {
     keyspace: Keyspace,
 }
 
-fn open(
-    opening: Opening<'_>,
-    separation: Option<KvSeparationOptions>,
-) -> Result<Box<dyn Engine>> {
+fn open(opening: Opening<'_>, separation: Option<KvSeparationOptions>) -> Result<Box<dyn Engine>> {
     let db = Database::builder(opening.dir.join("fjall"))
         .cache_size(u64::try_from(CACHE_BYTES)?)
         .journal_compression(CompressionType::None)

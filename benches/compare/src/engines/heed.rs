@@ -2,9 +2,9 @@
 
 use std::ops::Bound;
 
-use anyhow::Result;
 use ::heed::types::Bytes;
 use ::heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
+use anyhow::Result;
 
 use crate::data::Key;
 use crate::store::{Durability, Engine, Kind, Opening, Scan};
@@ -88,12 +88,16 @@ impl Engine for Heed {
         match (scan.from, scan.is_reverse) {
             (None, false) => self.database.iter(&txn)?.take(limit).try_for_each(&mut show),
             (None, true) => self.database.rev_iter(&txn)?.take(limit).try_for_each(&mut show),
-            (Some(from), false) => {
-                self.database.range(&txn, &(Bound::Included(from), Bound::Unbounded))?.take(limit).try_for_each(&mut show)
-            }
-            (Some(from), true) => {
-                self.database.rev_range(&txn, &(Bound::Unbounded, Bound::Included(from)))?.take(limit).try_for_each(&mut show)
-            }
+            (Some(from), false) => self
+                .database
+                .range(&txn, &(Bound::Included(from), Bound::Unbounded))?
+                .take(limit)
+                .try_for_each(&mut show),
+            (Some(from), true) => self
+                .database
+                .rev_range(&txn, &(Bound::Unbounded, Bound::Included(from)))?
+                .take(limit)
+                .try_for_each(&mut show),
         }
     }
 

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use ::parity_db::{ColumnOptions, Db, Options};
+use anyhow::{Context, Result};
 
 use crate::data::Key;
 use crate::store::{Durability, Engine, Kind, Opening, Scan};

@@ -1,7 +1,7 @@
 //! redb. Unsynced writes with `Durability::None`: a crash of the process takes them back.
 
-use anyhow::{Context, Result};
 use ::redb::{Database, Durability as Level, ReadableDatabase, ReadableTable, TableDefinition};
+use anyhow::{Context, Result};
 
 use crate::data::Key;
 use crate::store::{CACHE_BYTES, Durability, Engine, Kind, Opening, Scan};

@@ -1,10 +1,10 @@
 //! RocksDB, plain and with blob files.
 
-use anyhow::Result;
 use ::rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DB, DBCompressionType,
     Options, ReadOptions, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
+use anyhow::Result;
 
 use crate::data::Key;
 use crate::store::{CACHE_BYTES, Durability, Engine, Kind, Opening, Scan, WRITE_BUFFER_BYTES};

@@ -1,7 +1,7 @@
 //! sled. Unsynced writes are flushed in the background; a crash takes back the last of them.
 
-use anyhow::Result;
 use ::sled::{Batch, Config, Db, Mode};
+use anyhow::Result;
 
 use crate::data::Key;
 use crate::store::{CACHE_BYTES, Durability, Engine, Kind, Opening, Scan};

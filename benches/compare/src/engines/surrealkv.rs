@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use ::surrealkv::{
     CompactRangeOptions, Durability as Level, LSMIterator, Mode, Options, Tree, TreeBuilder,
 };
+use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::data::Key;

@@ -86,8 +86,8 @@ pub fn full(bench: &mut Bench, prefix: &str, is_reverse: bool) -> Result<()> {
         return Ok(());
     }
     let data = &bench.data;
-    let expected = (0..bench.live)
-        .fold(0, |sum: u64, number| sum.wrapping_add(digest(data.value(number, 0))));
+    let expected =
+        (0..bench.live).fold(0, |sum: u64, number| sum.wrapping_add(digest(data.value(number, 0))));
     let is_ordered = bench.kind.is_ordered;
     let (mut met, mut sum, mut is_in_order) = (0, 0_u64, true);
     let mut last = data.key(0);
