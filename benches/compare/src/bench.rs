@@ -143,8 +143,8 @@ pub fn per_second(count: u64, duration: Duration) -> f64 {
     count as f64 / duration.as_secs_f64()
 }
 
-/// Runs a body on threads that start together; returns the time until the last has ended, and what
-/// each returned.
+/// Runs a body on threads that start together; returns the time from the first that began until the
+/// last had ended, and what each returned.
 ///
 /// # Errors
 /// The first error of a thread.
@@ -152,26 +152,34 @@ pub fn on_threads<T: Send>(
     threads: u64,
     body: impl Fn(u64) -> Result<T> + Sync,
 ) -> Result<(Duration, Vec<T>)> {
-    let barrier = Barrier::new(usize::try_from(threads)? + 1);
-    std::thread::scope(|scope| {
+    let barrier = Barrier::new(usize::try_from(threads)?);
+    let joined = std::thread::scope(|scope| {
         let (barrier, body) = (&barrier, &body);
         let start = |thread| {
             scope.spawn(move || {
                 barrier.wait();
-                body(thread)
+                // By the thread's own clock: a busy machine lets whoever waits for it wait longer.
+                let start = Instant::now();
+                let result = body(thread);
+                (start, Instant::now(), result)
             })
         };
         let handles: Vec<_> = (0..threads).map(start).collect();
-        barrier.wait();
-        let clock = Instant::now();
-        let join = |handle: std::thread::ScopedJoinHandle<'_, Result<T>>| {
-            handle.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
-        };
         // All are joined before the first error counts.
-        let results: Vec<Result<T>> = handles.into_iter().map(join).collect();
-        let duration = clock.elapsed();
-        Ok((duration, results.into_iter().collect::<Result<Vec<T>>>()?))
-    })
+        handles.into_iter().map(|handle| handle.join()).collect::<Vec<_>>()
+    });
+    let mut first: Option<Instant> = None;
+    let mut last: Option<Instant> = None;
+    let mut results = Vec::new();
+    for joined in joined {
+        let (start, end, result) =
+            joined.map_err(|_| anyhow::anyhow!("a thread of the workload panicked"))?;
+        first = Some(first.map_or(start, |first| first.min(start)));
+        last = Some(last.map_or(end, |last| last.max(end)));
+        results.push(result?);
+    }
+    let duration = last.zip(first).map(|(last, first)| last - first).context("no threads")?;
+    Ok((duration, results))
 }
 
 /// Puts the laps of threads together.
