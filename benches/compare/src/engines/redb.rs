@@ -68,7 +68,9 @@ impl Engine for Redb {
     fn get(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
         let table = self.db.begin_read()?.open_table(TABLE)?;
         let value = table.get(key)?;
-        value.as_ref().map(|value| visit(value.value()));
+        if let Some(value) = &value {
+            visit(value.value());
+        }
         Ok(value.is_some())
     }
 
