@@ -61,7 +61,7 @@ fn a_quick_comparison_of_two_engines_writes_tables_and_lines() {
     let dir = tempfile::tempdir().expect("a scratch directory");
     let results = dir.path().join("results");
     let kinds: Vec<&str> = engines::all().iter().map(|kind| kind.name).take(3).collect();
-    let engines = kinds.iter().flat_map(|name| ["--engine", name]);
+    let engines = kinds.iter().flat_map(|name| ["--engine", *name]);
     let output = Command::new(env!("CARGO_BIN_EXE_compare"))
         .args(["--quick", "--runs", "2", "--entries", "2000", "--size", "150"])
         .args(engines)
