@@ -21,7 +21,7 @@ const OPERATIONS: u64 = 1_000_000;
 const DURABLE: u64 = 5_000;
 
 /// A quick comparison does this part of a full one.
-const QUICK: u64 = 10;
+const QUICK: u64 = 20;
 
 /// What to compare.
 #[derive(Clone, Debug)]
