@@ -34,8 +34,9 @@ pub fn short(bench: &mut Bench, prefix: &str, is_reverse: bool) -> Result<()> {
         entries += from_key(engine, data, *number, is_reverse, SHORT)?;
     }
     let duration = clock.elapsed();
-    // Only a scan that meets the end is shorter.
-    ensure!(entries > count * SHORT * 9 / 10, "{count} scans met {entries} entries");
+    // Only a scan that meets the end is shorter, which in a small store many do.
+    let is_small = bench.live < 50 * SHORT;
+    ensure!(is_small || entries > count * SHORT * 9 / 10, "{count} scans met {entries} entries");
     bench.found.add(&name, per_second(entries, duration));
     Ok(())
 }
