@@ -174,8 +174,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// below it while any part of the mapping lives; slices of the result share it.
     fn map(&self, len: u64) -> Result<Bytes>;
 
-    /// Maps the first `len` bytes for appending from `from` on; bytes before `from` can be read,
-    /// those behind it may be set to zero. The file must be that long, preallocated where
+    /// Maps the first `len` bytes for appending from `from` on; bytes before `from` can be read.
+    /// Those behind it are the mapping's, which may set what it has not written to zero at any
+    /// time: nobody else writes there. The file must be that long, preallocated where
     /// [`Preallocation::Reserves`].
     fn map_append(&self, from: u64, len: u64) -> Result<Arc<dyn AppendMap>>;
 
