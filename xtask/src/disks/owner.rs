@@ -312,6 +312,9 @@ fn cut_while_open(work: &Path, seed: u64) -> anyhow::Result<Verdict> {
         let dir = work.join(kind.to_string());
         let model = closed(&dir, setup, seed)?;
         let mut child = Remote::open(&dir, setup, seed)?;
+        // (What we believed: an open that was told nothing changes nothing. What was true: it may
+        // merge in the background, and a file was gone between the look and the cut.)
+        at_rest(&dir)?;
         for (path, len) in named(&dir)? {
             cut(&path, len / 3)?;
         }
