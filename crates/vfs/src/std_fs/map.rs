@@ -90,8 +90,9 @@ impl StdAppendMap {
     /// write makes many pages at once and large ones, which are then mapped at once too (measured on
     /// ext4, 176 B an append: 110 ns instead of 530, the longest 0.4 ms instead of 20 ms).
     ///
-    /// A page is written whole by a sync, so after one they are small again: 176 B and a sync took
-    /// 0.17 ms with 64 KiB and 0.8 ms with 2 MiB.
+    /// A page is written whole by a sync, so what is made ready after one is small again: 176 B and
+    /// a sync took 0.17 ms with 64 KiB and 0.8 ms with 2 MiB. Until the large page that the end is
+    /// in is used up, a sync still writes it.
     fn make_ready(&self, upto: u64) {
         let bytes = match self.synced.swap(false, Ordering::Relaxed) {
             true => READY_BYTES_MIN,
