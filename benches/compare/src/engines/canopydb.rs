@@ -25,7 +25,7 @@ struct Canopy {
 }
 
 fn open(opening: Opening<'_>) -> Result<Box<dyn Engine>> {
-    let mut environment = EnvOptions::new(opening.dir.join("canopydb"));
+    let mut environment = EnvOptions::new(opening.dir); // it makes no directory
     environment.page_cache_size = CACHE_BYTES;
     // Nobody else syncs by the clock either.
     environment.wal_background_sync_interval = None;
