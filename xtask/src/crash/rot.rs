@@ -19,17 +19,37 @@ use engine::ReadMode;
 
 use self::base::{Base, Bases};
 use self::case::{Case, Extent};
+use self::judge::Ask;
 use super::part::{Finding, Outcome, Part};
 
 /// Damages that one unit tries.
 const UNIT: usize = 64;
-/// One damage in so many is also merged, collected and reopened.
-const MERGED: usize = 16;
 
 /// R7, at some size.
 pub struct Rot {
     extent: Extent,
+    depth: Depth,
     plan: OnceLock<Plan>,
+}
+
+/// How much is asked after a damage. Always: opening, the keys that read what is damaged, `check`.
+/// The rest in turn: an odd number, so that both ways of reading have their turn.
+#[derive(Clone, Copy)]
+struct Depth {
+    /// After one damage in so many all keys and scans are asked for, after the others an eighth of
+    /// the keys and one scan. At most 9, as many as there are damages of one byte: then each byte
+    /// has one.
+    whole_every: usize,
+    /// One in so many is also merged, collected and reopened.
+    merged_every: usize,
+}
+
+impl Depth {
+    fn of(self, number: usize) -> Ask {
+        let merges = number.is_multiple_of(self.merged_every);
+        let turn = (!number.is_multiple_of(self.whole_every)).then_some(number);
+        Ask { turn, merges }
+    }
 }
 
 struct Plan {
@@ -41,22 +61,22 @@ struct Plan {
 impl Rot {
     /// Every bit of headers and footers, a fiftieth of the rest.
     pub fn ci() -> Rot {
-        Rot::new(50, 1)
+        Rot::new(50, 1, Depth { whole_every: 1, merged_every: 17 })
     }
 
     /// Every bit, every length, every pair of blocks.
     pub fn long() -> Rot {
-        Rot::new(1, 1)
+        Rot::new(1, 1, Depth { whole_every: 9, merged_every: 45 })
     }
 
-    fn new(every: u64, edges_every: u64) -> Rot {
+    fn new(every: u64, edges_every: u64, depth: Depth) -> Rot {
         let extent = Extent { every, edges_every, seed: 7 };
-        Rot { extent, plan: OnceLock::new() }
+        Rot { extent, depth, plan: OnceLock::new() }
     }
 
     /// One in so many of what [`Rot::ci`] tries.
     pub fn sample(every: u64) -> Rot {
-        Rot::new(50 * every, every)
+        Rot::new(50 * every, every, Depth { whole_every: 1, merged_every: 17 })
     }
 
     fn plan(&self) -> &Plan {
@@ -83,7 +103,7 @@ impl Rot {
         let case = Case::parse(line, base)?;
         let mut text = String::new();
         for read in [ReadMode::Positional, ReadMode::Mapped] {
-            let verdict = judge(base, case, read, true)?;
+            let verdict = judge(base, case, read, Ask::EVERYTHING)?;
             text += &format!("{read:?}: {verdict:?}\n");
         }
         Ok(text)
@@ -91,8 +111,8 @@ impl Rot {
 }
 
 /// A panic is a finding too.
-fn judge(base: &Base, case: Case, read: ReadMode, merges: bool) -> Result<judge::Verdict> {
-    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(base, case, read, merges)));
+fn judge(base: &Base, case: Case, read: ReadMode, ask: Ask) -> Result<judge::Verdict> {
+    let judged = catch_unwind(AssertUnwindSafe(|| judge::judge(base, case, read, ask)));
     judged.unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or(payload.downcast_ref::<&str>().copied());
@@ -120,7 +140,9 @@ impl Part for Rot {
             let read = [ReadMode::Positional, ReadMode::Mapped][number % 2];
             outcome.count(case.kind(), 1);
             outcome.count("damages judged", 1);
-            match judge(base, *case, read, (number / 2).is_multiple_of(MERGED)) {
+            let ask = self.depth.of(number);
+            outcome.count("asked everything", u64::from(ask.turn.is_none()));
+            match judge(base, *case, read, ask) {
                 Ok(verdict) => count(&verdict, *case, &mut outcome),
                 Err(error) => outcome.findings.push(finding(base, *case, read, &error)),
             }

@@ -239,14 +239,16 @@ impl Base {
         Ok(needing)
     }
 
-    /// Whether a key reads any of `offset..end` of a file.
-    pub(super) fn needs(&self, key: usize, file: usize, offset: u64, end: u64) -> bool {
-        let pages = self.needed_by[file].iter().enumerate();
-        let hit = |page: usize| {
-            let start = page as u64 * PAGE;
-            start < end && offset < start + PAGE
-        };
-        pages.filter(|(page, _)| hit(*page)).any(|(_, keys)| keys.contains(&key))
+    /// Keys that read any of some ranges: file, from, to.
+    pub(super) fn needing(&self, ranges: &[(usize, u64, u64)]) -> BTreeSet<usize> {
+        let mut needing = BTreeSet::new();
+        for (file, from, to) in ranges {
+            let pages = self.needed_by[*file].iter().enumerate();
+            let hit = |page: usize| page as u64 * PAGE < *to && *from < (page as u64 + 1) * PAGE;
+            let hits = pages.filter(|(page, _)| hit(*page));
+            needing.extend(hits.flat_map(|(_, keys)| keys));
+        }
+        needing
     }
 
     fn require_every_kind(&self) -> Result<()> {

@@ -23,6 +23,29 @@ pub(super) struct Verdict {
     pub(super) unreadable: BTreeSet<usize>,
 }
 
+/// What a damaged database is asked besides the keys that need what is damaged, and `check`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    /// None: every key and every scan. Else an eighth of the keys and one scan, other ones for
+    /// other numbers.
+    pub(super) turn: Option<usize>,
+    /// Merges and collections follow, and everything is asked again, and after a reopen.
+    pub(super) merges: bool,
+}
+
+impl Ask {
+    pub(super) const EVERYTHING: Ask = Ask { turn: None, merges: true };
+
+    fn wants_key(self, key: usize) -> bool {
+        self.turn.is_none_or(|turn| (key + turn).is_multiple_of(8))
+    }
+
+    /// Scans are numbered over all keyspaces, two each.
+    fn wants_scan(self, scan: usize, scans: usize) -> bool {
+        self.turn.is_none_or(|turn| scan == turn % scans)
+    }
+}
+
 /// What is expected of errors.
 struct Names<'a> {
     /// The names of the damaged files; an error names one of them. None: it may name any.
@@ -50,15 +73,16 @@ impl Names<'_> {
 ///
 /// # Errors
 /// If it must not be.
-pub(super) fn judge(base: &Base, case: Case, read: ReadMode, merges: bool) -> Result<Verdict> {
+pub(super) fn judge(base: &Base, case: Case, read: ReadMode, ask: Ask) -> Result<Verdict> {
     let disk = base.disk.fork(1);
     for (path, damage) in case.damage(base) {
         disk.corrupt(path, &damage);
     }
-    let mut verdict = judge_once(base, &disk, case, read, merges)?;
+    let mut verdict = judge_once(base, &disk, case, read, ask)?;
     if case.is_transient() {
         // One wrong read, and everything is as it was.
-        let again = judge_once(base, &disk, case, read, false).context("at the second open")?;
+        let ask = Ask { merges: false, ..ask };
+        let again = judge_once(base, &disk, case, read, ask).context("at the second open")?;
         ensure!(again.opened && !again.noticed, "a wrong read left damage on the disk");
     } else if !verdict.noticed {
         let untouched = base.disk.fork(1);
@@ -101,7 +125,7 @@ fn judge_once(
     disk: &SimDisk,
     case: Case,
     read: ReadMode,
-    merges: bool,
+    ask: Ask,
 ) -> Result<Verdict> {
     let names = names(base, case);
     let mut verdict = Verdict::default();
@@ -122,12 +146,11 @@ fn judge_once(
     verdict.noticed = recovery.cut.is_some()
         || recovery.manifest_cut.is_some()
         || !recovery.quarantined.is_empty();
-    answers(base, &db, &names, &mut verdict)?;
-    let needed = |key: &usize| {
-        let needs = |(file, from, to): &(usize, u64, u64)| base.needs(*key, *file, *from, *to);
-        case.ranges().iter().any(needs)
-    };
-    if let Some(lost) = verdict.unreadable.iter().find(|key| !needed(key)) {
+    let needing = base.needing(&case.ranges());
+    let wants_key = |key: usize| ask.wants_key(key) || needing.contains(&key);
+    let wants_scan = |scan: usize| ask.wants_scan(scan, 2 * base.answers.len());
+    answers(base, &db, Wanted { key: &wants_key, scan: &wants_scan }, &names, &mut verdict)?;
+    if let Some(lost) = verdict.unreadable.difference(&needing).next() {
         bail!("key {lost} is unreadable, and nothing that it needs is damaged");
     }
     let report = db.check().context("check")?;
@@ -136,7 +159,7 @@ fn judge_once(
     }
     verdict.noticed |= !report.is_sound();
     verdict.noticed |= !report.quarantined.is_empty() || !report.ignored.is_empty();
-    if merges {
+    if ask.merges {
         merge(base, disk, db, read).context("after merges")?;
     }
     Ok(verdict)
@@ -162,27 +185,48 @@ fn merge(base: &Base, disk: &SimDisk, db: Db, read: ReadMode) -> Result<()> {
         }
     }
     let mut verdict = Verdict::default();
-    answers(base, &db, &any, &mut verdict)?;
+    answers(base, &db, Wanted::ALL, &any, &mut verdict)?;
     if let Err(error) = db.close() {
         let stopped = [ErrorKind::Corrupt, ErrorKind::ReadOnly].contains(&error.kind());
         ensure!(stopped, "close: {:?}: {error}", error.kind());
     }
     match base.open(disk, read) {
-        Ok(db) => answers(base, &db, &any, &mut verdict).context("reopened"),
+        Ok(db) => answers(base, &db, Wanted::ALL, &any, &mut verdict).context("reopened"),
         Err(error) => any.check(&error).context("reopen"),
     }
 }
 
-/// Every get and every scan, in both directions.
-fn answers(base: &Base, db: &Db, names: &Names<'_>, verdict: &mut Verdict) -> Result<()> {
+/// Which keys and scans are asked for, by their numbers.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    key: &'a dyn Fn(usize) -> bool,
+    scan: &'a dyn Fn(usize) -> bool,
+}
+
+impl Wanted<'_> {
+    const ALL: Wanted<'static> = Wanted { key: &|_| true, scan: &|_| true };
+}
+
+/// Gets and scans, in both directions.
+fn answers(
+    base: &Base,
+    db: &Db,
+    wanted: Wanted<'_>,
+    names: &Names<'_>,
+    verdict: &mut Verdict,
+) -> Result<()> {
     let known: BTreeSet<String> = db.keyspaces()?.into_iter().map(|(name, _)| name).collect();
     let expected = base.answers.iter().map(|answers| answers.keyspace.clone());
     ensure!(known == expected.collect(), "keyspaces are {known:?}");
-    for answers in &base.answers {
+    for (number, answers) in base.answers.iter().enumerate() {
         let keyspace = observe::keyspace(db, &answers.keyspace)?;
-        gets(&keyspace, answers, names, verdict)?;
-        scans(&keyspace, answers, names, verdict)
-            .with_context(|| format!("keyspace {}", answers.keyspace))?;
+        gets(&keyspace, answers, wanted, names, verdict)?;
+        for backwards in [false, true] {
+            if (wanted.scan)(2 * number + usize::from(backwards)) {
+                scan(&keyspace, answers, backwards, names, verdict)
+                    .with_context(|| format!("keyspace {}", answers.keyspace))?;
+            }
+        }
     }
     Ok(())
 }
@@ -190,10 +234,12 @@ fn answers(base: &Base, db: &Db, names: &Names<'_>, verdict: &mut Verdict) -> Re
 fn gets(
     keyspace: &Keyspace,
     answers: &Answers,
+    wanted: Wanted<'_>,
     names: &Names<'_>,
     verdict: &mut Verdict,
 ) -> Result<()> {
-    for (number, (key, value)) in answers.gets.iter().enumerate() {
+    let numbered = answers.gets.iter().enumerate();
+    for (number, (key, value)) in numbered.filter(|(it, _)| (wanted.key)(answers.first + it)) {
         match keyspace.get(key) {
             Ok(found) => ensure!(
                 found.as_deref() == value.as_deref(),
@@ -218,42 +264,40 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// A scan is right up to its end, or up to an error, which is its last item.
-fn scans(
+fn scan(
     keyspace: &Keyspace,
     answers: &Answers,
+    backwards: bool,
     names: &Names<'_>,
     verdict: &mut Verdict,
 ) -> Result<()> {
-    for backwards in [false, true] {
-        let mut range = keyspace.iter();
-        let mut ordered = answers.scan.iter();
-        let mut seen = BTreeSet::new();
-        loop {
-            let entry = if backwards { range.next_back() } else { range.next() };
-            let (key, value) = match entry {
-                Some(Ok(entry)) => entry,
-                Some(Err(error)) => {
-                    names.check(&error).context("scan")?;
-                    verdict.noticed = true;
-                    let more = range.next().is_some() || range.next_back().is_some();
-                    ensure!(!more, "a scan goes on after its error");
-                    break;
-                }
-                None => {
-                    let missed = answers.scan.len() - seen.len();
-                    ensure!(missed == 0, "a scan ends {missed} entries early and says nothing");
-                    break;
-                }
-            };
-            let expected = match answers.kind {
-                Kind::Btree if backwards => ordered.next_back(),
-                Kind::Btree => ordered.next(),
-                Kind::Hash => answers.scan.get_key_value(&*key),
-            };
-            let right = expected.is_some_and(|(k, v)| **k == *key && v[..] == value[..]);
-            ensure!(right, "a scan shows {} wrongly", shown(&key));
-            ensure!(seen.insert(key.to_vec()), "a scan shows {} twice", shown(&key));
-        }
+    let mut range = keyspace.iter();
+    let mut ordered = answers.scan.iter();
+    let mut seen = BTreeSet::new();
+    loop {
+        let entry = if backwards { range.next_back() } else { range.next() };
+        let (key, value) = match entry {
+            Some(Ok(entry)) => entry,
+            Some(Err(error)) => {
+                names.check(&error).context("scan")?;
+                verdict.noticed = true;
+                let more = range.next().is_some() || range.next_back().is_some();
+                ensure!(!more, "a scan goes on after its error");
+                return Ok(());
+            }
+            None => {
+                let missed = answers.scan.len() - seen.len();
+                ensure!(missed == 0, "a scan ends {missed} entries early and says nothing");
+                return Ok(());
+            }
+        };
+        let expected = match answers.kind {
+            Kind::Btree if backwards => ordered.next_back(),
+            Kind::Btree => ordered.next(),
+            Kind::Hash => answers.scan.get_key_value(&*key),
+        };
+        let right = expected.is_some_and(|(k, v)| **k == *key && v[..] == value[..]);
+        ensure!(right, "a scan shows {} wrongly", shown(&key));
+        ensure!(seen.insert(key.to_vec()), "a scan shows {} twice", shown(&key));
     }
-    Ok(())
 }
