@@ -32,12 +32,13 @@ pub struct Rot {
     plan: OnceLock<Plan>,
 }
 
-/// How much is asked after a damage. Always: opening, the keys that read what is damaged, `check`.
-/// The rest in turn: an odd number, so that both ways of reading have their turn.
+/// How much is asked after a damage. Always: opening, the keys that read what is damaged, `check`
+/// if those notice nothing. The rest in turn: an odd number, so that both ways of reading have
+/// their turn.
 #[derive(Clone, Copy)]
 struct Depth {
-    /// After one damage in so many all keys and scans are asked for, after the others an eighth of
-    /// the keys and one scan. At most 9, as many as there are damages of one byte: then each byte
+    /// After one damage in so many everything is asked, after the others a sixteenth of the keys
+    /// and a quarter of a scan. At most 9, as many as there are damages of one byte: then each byte
     /// has one.
     whole_every: usize,
     /// One in so many is also merged, collected and reopened.
