@@ -33,8 +33,8 @@ pub struct Rot {
 }
 
 /// How much is asked after a damage. Always: opening, the keys that read what is damaged, `check`
-/// if those notice nothing. The rest in turn: an odd number, so that both ways of reading have
-/// their turn.
+/// if those notice nothing. The rest in turn, after one damage in an odd number, so that both ways
+/// of reading have their turn.
 #[derive(Clone, Copy)]
 struct Depth {
     /// After one damage in so many everything is asked, after the others a sixteenth of the keys
@@ -46,9 +46,13 @@ struct Depth {
 }
 
 impl Depth {
+    const CI: Depth = Depth { whole_every: 1, merged_every: 17 };
+    const LONG: Depth = Depth { whole_every: 9, merged_every: 45 };
+
     fn of(self, number: usize) -> Ask {
         let merges = number.is_multiple_of(self.merged_every);
-        let turn = (!number.is_multiple_of(self.whole_every)).then_some(number);
+        // Neighbours share a turn: they are read in the one way and the other.
+        let turn = (!number.is_multiple_of(self.whole_every)).then_some(number / 2);
         Ask { turn, merges }
     }
 }
@@ -62,12 +66,12 @@ struct Plan {
 impl Rot {
     /// Every bit of headers and footers, a fiftieth of the rest.
     pub fn ci() -> Rot {
-        Rot::new(50, 1, Depth { whole_every: 1, merged_every: 17 })
+        Rot::new(50, 1, Depth::CI)
     }
 
     /// Every bit, every length, every pair of blocks.
     pub fn long() -> Rot {
-        Rot::new(1, 1, Depth { whole_every: 9, merged_every: 45 })
+        Rot::new(1, 1, Depth::LONG)
     }
 
     fn new(every: u64, edges_every: u64, depth: Depth) -> Rot {
@@ -77,7 +81,7 @@ impl Rot {
 
     /// One in so many of what [`Rot::ci`] tries.
     pub fn sample(every: u64) -> Rot {
-        Rot::new(50 * every, every, Depth { whole_every: 1, merged_every: 17 })
+        Rot::new(50 * every, every, Depth::CI)
     }
 
     fn plan(&self) -> &Plan {

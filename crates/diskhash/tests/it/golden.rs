@@ -29,7 +29,7 @@ fn write(disk: &SimDisk) -> Model {
 }
 
 #[test]
-#[ignore = "writes the golden table, once for each format version"]
+#[ignore = "writes the golden table, once for each format version: cargo xtask golden"]
 fn write_the_golden_table() {
     let disk = SimDisk::new(18);
     write(&disk);

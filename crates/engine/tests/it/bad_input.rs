@@ -201,7 +201,7 @@ const CHILD_DIR: &str = "NELUMBO_TEST_CHILD_DIR";
 
 /// Not a test of its own: what the other process of the next test runs.
 #[test]
-#[ignore = "run by row_091_a_second_process_is_locked_out_until_the_first_is_killed"]
+#[ignore = "cargo xtask test runs it, as the child of row_091_a_second_process_is_locked_out"]
 fn child_holds_the_database_open() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let db = Db::open(dir, Options::default()).expect("nobody else has it");

@@ -98,7 +98,7 @@ fn read_tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-#[ignore = "writes the golden directories, once for each format version"]
+#[ignore = "writes the golden directories, once for each format version: cargo xtask golden"]
 fn write_the_golden_directories() -> TestResult {
     for (name, kind) in KINDS {
         let world = World::new(18);

@@ -26,7 +26,7 @@ fn model() -> Model {
 }
 
 #[test]
-#[ignore = "writes the golden table, once for each format version"]
+#[ignore = "writes the golden table, once for each format version: cargo xtask golden"]
 fn write_the_golden_table() {
     let disk = SimDisk::new(18);
     build(&disk.root(), 18, &model()).unwrap();

@@ -29,7 +29,7 @@ fn write(disk: &SimDisk) -> (Vec<Entry>, Position) {
 }
 
 #[test]
-#[ignore = "writes the golden log, once for each format version"]
+#[ignore = "writes the golden log, once for each format version: cargo xtask golden"]
 fn write_the_golden_log() {
     let disk = SimDisk::new(18);
     write(&disk);

@@ -37,12 +37,12 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) const EVERYTHING: Ask = Ask { turn: None, merges: true };
 
-    fn wants_key(self, key: usize) -> bool {
+    pub(super) fn wants_key(self, key: usize) -> bool {
         self.turn.is_none_or(|turn| (key + turn).is_multiple_of(16))
     }
 
     /// Scans are numbered over all keyspaces, two each.
-    fn wants_scan(self, scan: usize, scans: usize) -> bool {
+    pub(super) fn wants_scan(self, scan: usize, scans: usize) -> bool {
         self.turn.is_none_or(|turn| scan == turn % (4 * scans))
     }
 }
