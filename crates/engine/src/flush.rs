@@ -148,7 +148,9 @@ fn plan(
     let mut live: BTreeMap<SegmentId, u64> = BTreeMap::new();
     for (id, memtable) in generation.memtables.read().iter() {
         let Some(keyspace) = view.keyspace(*id) else { continue };
-        for_each_newest(memtable, &mut |entry| {
+        // In the order in which keys came: sums need no other, and memory is read front to back.
+        let mut scan = memtable.scan(u64::MAX);
+        while let Some(entry) = scan.next() {
             if entry.pointer != 0 && needs_record(keyspace, entry.kind) {
                 let pointer = ValuePtr::from_bits(entry.pointer);
                 let len = match entry.kind {
@@ -157,8 +159,7 @@ fn plan(
                 };
                 *live.entry(pointer.segment()).or_default() += len;
             }
-            Ok(())
-        })?;
+        }
     }
     let promote_min = state.files.options.promote_min;
     let mut promoted = BTreeSet::new();

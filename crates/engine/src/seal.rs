@@ -18,7 +18,12 @@ pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
     let view = state.view();
     let fresh = |keyspace: &Arc<KeyspaceView>| (keyspace.id, new_memtable(keyspace.kind));
     let memtables: Vec<_> = view.keyspaces.iter().map(fresh).collect();
-    for (_, table) in &commit.memtables {
+    for ((id, table), (fresh_id, fresh)) in commit.memtables.iter().zip(&memtables) {
+        assert!(id == fresh_id, "keyspaces come and go under the commit lock");
+        // Who walks a keyspace while it is written to will do so again.
+        if table.was_walked() {
+            fresh.keep_order();
+        }
         table.seal();
     }
     view.active.unlogged.store(commit.unlogged, Ordering::Release);
@@ -42,3 +47,6 @@ pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
     state.wake_flush();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

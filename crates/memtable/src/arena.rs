@@ -1,20 +1,22 @@
 //! Append-only bytes that never move, addressed by 32 bits.
 //!
 //! A chunk is filled and then left alone; the next one is as large as all before it together,
-//! between 1 KiB and 1 MiB, so a table of one small entry holds little and a large one wastes
-//! little. Every chunk owns 1 MiB of the address space whatever it holds, so an address needs no
+//! between 1 KiB and 2 MiB, so a table of one small entry holds little and a large one wastes
+//! little. Every chunk owns 2 MiB of the address space whatever it holds, so an address needs no
 //! search.
+
+use crate::memory::{HUGE_BYTES, Memory};
 
 /// The first chunk's capacity.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
 /// The largest chunk's capacity, and the address space of each.
-pub(crate) const CHUNK_BYTES_MAX: usize = 1 << 20;
+pub(crate) const CHUNK_BYTES_MAX: usize = HUGE_BYTES;
 /// Everything appended starts on such a boundary.
 const ALIGN: usize = 8;
 /// Addresses per chunk.
-const CHUNK_UNITS: u32 = 1 << 17;
+const CHUNK_UNITS: u32 = 1 << 18;
 /// Chunks that 32-bit addresses can tell apart: 32 GiB of them.
-const CHUNKS_MAX: usize = 1 << 15;
+const CHUNKS_MAX: usize = 1 << 14;
 const _: () = assert!(CHUNK_BYTES_MAX == CHUNK_UNITS as usize * ALIGN);
 const _: () = assert!(CHUNKS_MAX as u64 * CHUNK_UNITS as u64 == 1 << 32);
 
@@ -37,16 +39,30 @@ impl Address {
 
 #[derive(Default)]
 pub(crate) struct Arena {
-    /// Each is allocated once, at its capacity, and filled up to its length.
-    chunks: Vec<Vec<u8>>,
+    chunks: Vec<Chunk>,
     /// Capacities of all chunks.
     chunk_bytes: usize,
+}
+
+/// Allocated once, at its capacity, and filled from the front.
+struct Chunk {
+    memory: Memory,
+    /// Bytes in use.
+    len: usize,
+}
+
+impl Chunk {
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        self.memory[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+    }
 }
 
 impl Arena {
     /// Memory held: the chunks' capacities and the list of them.
     pub(crate) fn bytes(&self) -> usize {
-        self.chunk_bytes + self.chunks.capacity() * size_of::<Vec<u8>>()
+        self.chunk_bytes + self.chunks.capacity() * size_of::<Chunk>()
     }
 
     /// How many more bytes fit the address space for certain, in pieces of at most an eighth of
@@ -60,17 +76,17 @@ impl Arena {
     pub(crate) fn append(&mut self, parts: &[&[u8]]) -> Address {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let len_padded = len.next_multiple_of(ALIGN);
-        if self.chunks.last().is_none_or(|chunk| chunk.capacity() - chunk.len() < len_padded) {
+        if self.chunks.last().is_none_or(|chunk| chunk.memory.len() - chunk.len < len_padded) {
             self.grow(len_padded);
         }
         let index = self.chunks.len() - 1;
         let chunk = &mut self.chunks[index];
-        let units = index * CHUNK_UNITS as usize + chunk.len() / ALIGN;
+        let units = index * CHUNK_UNITS as usize + chunk.len / ALIGN;
         let address = Address(u32::try_from(units).expect("chunks are counted when they start"));
         for part in parts {
-            chunk.extend_from_slice(part);
+            chunk.push(part);
         }
-        chunk.extend_from_slice(&[0; ALIGN][..len_padded - len]);
+        chunk.len += len_padded - len;
         address
     }
 
@@ -80,22 +96,21 @@ impl Arena {
         let reserved = if self.chunks.is_empty() { ALIGN } else { 0 };
         let capacity = self.chunk_bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(len + reserved);
         assert!(capacity <= CHUNK_BYTES_MAX, "{len} bytes in one piece");
-        let mut chunk = Vec::with_capacity(capacity);
-        chunk.extend_from_slice(&[0; ALIGN][..reserved]);
-        self.chunk_bytes += chunk.capacity();
-        self.chunks.push(chunk);
+        self.chunk_bytes += capacity;
+        self.chunks.push(Chunk { memory: Memory::zeroed(capacity), len: reserved });
     }
 
     /// The bytes from `address` to the end of what its chunk holds.
     #[inline]
     pub(crate) fn at(&self, address: Address) -> &[u8] {
-        &self.chunks[address.chunk()][address.offset()..]
+        let chunk = &self.chunks[address.chunk()];
+        &chunk.memory[address.offset()..chunk.len]
     }
 
     /// Changes bytes in place, `skip` bytes behind `address`.
     pub(crate) fn overwrite(&mut self, address: Address, skip: usize, bytes: &[u8]) {
         let offset = address.offset() + skip;
-        self.chunks[address.chunk()][offset..offset + bytes.len()].copy_from_slice(bytes);
+        self.chunks[address.chunk()].memory[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Where the first thing appended is.
@@ -107,7 +122,7 @@ impl Arena {
     pub(crate) fn after(&self, address: Address, len: usize) -> Option<Address> {
         let chunk = address.chunk();
         let offset = address.offset() + len.next_multiple_of(ALIGN);
-        let units = if offset < self.chunks[chunk].len() {
+        let units = if offset < self.chunks[chunk].len {
             chunk * CHUNK_UNITS as usize + offset / ALIGN
         } else if chunk + 1 < self.chunks.len() {
             (chunk + 1) * CHUNK_UNITS as usize

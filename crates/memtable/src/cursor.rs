@@ -197,8 +197,13 @@ impl Cursor {
         while !is_at_end {
             window.clear();
             is_at_end = table.with_content(|content, is_sealed| {
+                if content.is_empty() {
+                    return true;
+                }
+                table.walk(is_sealed);
+                let ordered = table.order_of(content, is_sealed);
                 let mut load = Load { content, window, start, seq: *seq, count: *count, is_sealed };
-                load.run(leaf_done)
+                load.run(ordered, leaf_done)
             });
             if !window.items().is_empty() {
                 break;
@@ -233,11 +238,7 @@ struct Load<'a> {
 
 impl Load<'_> {
     /// Returns true when the table's end was reached.
-    fn run(&mut self, leaf_done: &mut Option<u32>) -> bool {
-        let ordered = self.content.ordered.as_ref().expect("cursors are of ordered tables");
-        if ordered.is_empty() {
-            return true;
-        }
+    fn run(&mut self, ordered: &Ordered, leaf_done: &mut Option<u32>) -> bool {
         let mut next = match leaf_done.take() {
             Some(leaf) => self.neighbour(ordered, leaf),
             None => Some(self.leaf(ordered)),

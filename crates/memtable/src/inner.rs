@@ -44,6 +44,11 @@ impl Inner {
         self.children[index]
     }
 
+    /// The index of the last child.
+    pub(crate) fn index_last(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn child_last(&self) -> u32 {
         self.children[self.len]
     }

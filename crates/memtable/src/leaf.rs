@@ -63,12 +63,13 @@ impl Leaf {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.len == LEAF_CAP
+    }
+
+    /// Whether heads do not tell all keys of a leaf in order apart.
+    pub(crate) fn has_ties(&self) -> bool {
+        self.heads[..self.len].windows(2).any(|pair| pair[0] == pair[1])
     }
 
     /// Adds a key that is not here yet; the leaf is not full.
@@ -88,7 +89,8 @@ impl Leaf {
         let mut sorted = Sorted { slots, len: self.len, prefix_len: self.prefix_len };
         if self.sorted < self.len {
             // Where heads tie, most keys will be asked for, one after the other.
-            if self.heads[..self.sorted].windows(2).any(|pair| pair[0] == pair[1]) {
+            let sorted_heads = &self.heads[..self.sorted];
+            if sorted_heads.windows(2).any(|pair| pair[0] == pair[1]) {
                 records.warm(sorted.slots());
             }
             sort(&mut sorted.slots[self.sorted..self.len], self.prefix_len, records);
@@ -177,7 +179,7 @@ impl Sorted {
 /// Sorts distinct keys by heads taken at `prefix_len`; where heads tie, by heads taken where the
 /// tied keys begin to differ, and so on: each key is touched once per level, not once per
 /// comparison. Heads are as before when it returns.
-fn sort(slots: &mut [Slot], prefix_len: usize, records: &Records) {
+pub(crate) fn sort(slots: &mut [Slot], prefix_len: usize, records: &Records) {
     /// Up to here comparing whole keys is cheaper than another level.
     const COMPARE_MAX: usize = 3;
     slots.sort_unstable_by_key(|slot| slot.0);

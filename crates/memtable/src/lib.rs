@@ -3,6 +3,7 @@
 // Bottom first: a module may use only those above it.
 mod entry;
 mod sync;
+mod memory;
 mod arena;
 mod records;
 mod point;

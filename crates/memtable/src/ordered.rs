@@ -1,5 +1,9 @@
 //! The keys of a table in order: a B+tree that only grows, over records that never move.
 //!
+//! It is built in one go when somebody first asks for the order, and grows with every key from
+//! then on: most tables are filled and written out without a reader who walks them, and sorting
+//! all keys at once costs a fraction of finding each one's leaf.
+//!
 //! 1. A key is in exactly one leaf: the one whose separators enclose it.
 //! 2. Every key of a node shares the node's prefix. Between two separators that is what the
 //!    separators have in common; on the two edges of the tree, what all keys have in common.
@@ -7,7 +11,7 @@
 
 use crate::arena::Address;
 use crate::inner::{INNER_CAP, Inner};
-use crate::leaf::{LEAF_CAP, Leaf, Sorted, common_len};
+use crate::leaf::{LEAF_CAP, Leaf, Slot, Sorted, common_len, head, sort};
 use crate::records::Records;
 
 /// Inner nodes from the root to a leaf. Each split leaves at least 32 children, so 2^32 leaves
@@ -15,6 +19,13 @@ use crate::records::Records;
 const HEIGHT_MAX: usize = 8;
 
 const LEAF_FIRST: u32 = 0;
+
+/// Keys of a leaf that is built while the table is open: the next key should not split it.
+pub(crate) const LEAF_KEYS_OPEN: usize = LEAF_CAP / 4 * 3;
+
+/// What a leaf takes, with its part of the lists and of the nodes above it, which have 32 children
+/// or more.
+const LEAF_BYTES: usize = size_of::<Leaf>() + size_of::<Inner>() / 32 + 16;
 
 /// Where a descent went: the inner node, and which child of it.
 type Step = (u32, usize);
@@ -42,6 +53,61 @@ impl Ordered {
             leaf_last: LEAF_FIRST,
             common: Vec::new(),
         }
+    }
+
+    /// The order of all keys of `records`, with leaves of at most `leaf_keys` keys. O(n log n).
+    pub(crate) fn build(records: &Records, leaf_keys: usize) -> Ordered {
+        let mut ordered = Ordered::new();
+        let firsts: Vec<Address> = records.firsts(None).collect();
+        let Some(one) = firsts.first().map(|first| records.key(*first)) else { return ordered };
+        let shared = |len: usize, first: &Address| common_len(&one[..len], records.key(*first));
+        ordered.common = one[..firsts.iter().fold(one.len(), shared)].to_vec();
+        let common_len = ordered.common.len();
+        let slot = |first: &Address| (head(records.key(*first), common_len), *first);
+        let mut slots: Vec<Slot> = firsts.iter().map(slot).collect();
+        drop(firsts);
+        sort(&mut slots, common_len, records);
+        for slots in slots.chunks(leaf_keys) {
+            ordered.push_leaf(slots, records);
+        }
+        ordered
+    }
+
+    /// About what [`build`](Ordered::build) will take, at the most.
+    pub(crate) fn bytes_to_come(keys: usize) -> usize {
+        let root = if keys <= LEAF_KEYS_OPEN { 0 } else { size_of::<Inner>() };
+        root + keys.div_ceil(LEAF_KEYS_OPEN) * LEAF_BYTES
+    }
+
+    /// Adds a leaf behind the last one. Its heads are taken behind what all keys share, which is
+    /// enough as a rule; where heads tie, behind what the leaf's keys can share.
+    fn push_leaf(&mut self, slots: &[Slot], records: &Records) {
+        let right_id = id(self.leaves.len());
+        let mut leaf = Box::new(Leaf::new(self.common.len()));
+        leaf.fill(slots, self.common.len(), records);
+        self.leaves.push(leaf);
+        if right_id == LEAF_FIRST {
+            return;
+        }
+        let left_id = std::mem::replace(&mut self.leaf_last, right_id);
+        self.leaves[right_id as usize].before = Some(left_id);
+        self.leaves[left_id as usize].after = Some(right_id);
+        let mut path = [(0, 0); HEIGHT_MAX];
+        let mut node = self.root;
+        for step in &mut path[..self.height] {
+            let inner = &self.inners[node as usize];
+            *step = (node, inner.index_last());
+            node = inner.child_last();
+        }
+        let path = &path[..self.height];
+        let separator = slots[0].1;
+        let (low, _) = self.bounds(path);
+        let prefix_len = self.prefix_len(low, Some(separator), records);
+        let left = &mut self.leaves[left_id as usize];
+        if left.has_ties() {
+            left.rehead(prefix_len, records);
+        }
+        self.add_child(path, separator, left_id, right_id, records);
     }
 
     /// Memory held.
@@ -188,10 +254,6 @@ impl Ordered {
             (Some(low), Some(high)) => common_len(records.key(low), records.key(high)),
             _ => self.common.len(),
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.leaves.first().is_none_or(|leaf| leaf.is_empty())
     }
 
     pub(crate) fn leaf_first(&self) -> u32 {

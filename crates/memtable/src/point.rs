@@ -7,12 +7,14 @@
 use std::hash::{BuildHasher, RandomState};
 
 use crate::arena::Address;
+use crate::memory::Memory;
 
 const SLOTS_MIN: usize = 8;
+const SLOT_BYTES: usize = size_of::<u64>();
 
 pub(crate) struct Point {
-    /// A power of two of them. 0 is free: no record has address 0.
-    slots: Vec<u64>,
+    /// A power of two of slots. 0 is free: no record has address 0.
+    memory: Memory,
     /// 32 - log2(slots).
     shift: u32,
     used: usize,
@@ -24,12 +26,12 @@ impl Point {
     pub(crate) fn new() -> Point {
         let random = RandomState::new();
         let seed = [random.hash_one(0_u8), random.hash_one(1_u8)];
-        Point { slots: Vec::new(), shift: 32, used: 0, seed }
+        Point { memory: Memory::empty(), shift: 32, used: 0, seed }
     }
 
     /// Memory held.
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>()
+        self.memory.len()
     }
 
     /// Keys held.
@@ -45,13 +47,14 @@ impl Point {
     /// The first record with this hash that `is_it` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u32, is_it: impl Fn(Address) -> bool) -> Option<Address> {
-        if self.slots.is_empty() {
+        let slots = slots(&self.memory);
+        if slots.is_empty() {
             return None;
         }
-        let mask = self.slots.len() - 1;
+        let mask = slots.len() - 1;
         let mut index = (hash >> self.shift) as usize;
         loop {
-            let slot = self.slots[index & mask];
+            let slot = u64::from_le_bytes(slots[index & mask]);
             if slot == 0 {
                 return None;
             }
@@ -66,32 +69,38 @@ impl Point {
     /// Adds a record whose key is not here yet.
     pub(crate) fn add(&mut self, hash: u32, address: Address) {
         // At most three quarters full: about 2.5 slots per hit at the worst, mostly in one line.
-        if (self.used + 1) * 4 > self.slots.len() * 3 {
+        if (self.used + 1) * 4 > slots(&self.memory).len() * 3 {
             self.grow();
         }
         self.used += 1;
-        place(&mut self.slots, self.shift, u64::from(hash) << 32 | u64::from(address.0));
+        place(&mut self.memory, self.shift, u64::from(hash) << 32 | u64::from(address.0));
     }
 
     fn grow(&mut self) {
-        let count = (self.slots.len() * 2).max(SLOTS_MIN);
+        let held = slots(&self.memory);
+        let count = (held.len() * 2).max(SLOTS_MIN);
         assert!(count <= 1 << 32, "a slot's home has 32 bits");
-        let mut slots = vec![0; count];
+        let mut memory = Memory::zeroed(count * SLOT_BYTES);
         self.shift = 32 - count.trailing_zeros();
-        for slot in self.slots.iter().filter(|slot| **slot != 0) {
-            place(&mut slots, self.shift, *slot);
+        for slot in held.iter().map(|slot| u64::from_le_bytes(*slot)).filter(|slot| *slot != 0) {
+            place(&mut memory, self.shift, slot);
         }
-        self.slots = slots;
+        self.memory = memory;
     }
 }
 
-fn place(slots: &mut [u64], shift: u32, slot: u64) {
+fn slots(memory: &[u8]) -> &[[u8; SLOT_BYTES]] {
+    memory.as_chunks().0
+}
+
+fn place(memory: &mut [u8], shift: u32, slot: u64) {
+    let slots: &mut [[u8; SLOT_BYTES]] = memory.as_chunks_mut().0;
     let mask = slots.len() - 1;
     let mut index = (high(slot) >> shift) as usize;
-    while slots[index & mask] != 0 {
+    while slots[index & mask] != [0; SLOT_BYTES] {
         index += 1;
     }
-    slots[index & mask] = slot;
+    slots[index & mask] = slot.to_le_bytes();
 }
 
 fn high(word: u64) -> u32 {

@@ -8,14 +8,18 @@ mod model;
 #[cfg(not(any(shuttle, loom)))]
 pub(crate) use std::sync::{
     OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 #[cfg(not(any(shuttle, loom)))]
 pub(crate) use parking_lot::RwLock;
 
+/// What is built at most once, under the table's lock or when the table can no longer change. No
+/// scheduler sees it: building touches nothing that one could switch at.
+pub(crate) use std::sync::OnceLock as BuiltOnce;
+
 #[cfg(any(shuttle, loom))]
-pub(crate) use self::model::{AtomicU64, OnceLock, Ordering, RwLock};
+pub(crate) use self::model::{AtomicBool, AtomicU64, OnceLock, Ordering, RwLock};
 
 #[cfg(all(loom, not(shuttle)))]
 pub use self::model::weaken;

@@ -2,16 +2,19 @@
 
 use crate::arena::Address;
 use crate::entry::{Entry, Order};
-use crate::ordered::Ordered;
+use crate::leaf::LEAF_CAP;
+use crate::ordered::{LEAF_KEYS_OPEN, Ordered};
 use crate::point::Point;
 use crate::records::Records;
-use crate::sync::{AtomicU64, OnceLock, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, BuiltOnce, OnceLock, Ordering, RwLock};
 
 /// A table's content, open or sealed.
 pub(crate) struct Content {
     pub(crate) records: Records,
     point: Point,
-    pub(crate) ordered: Option<Ordered>,
+    /// None until somebody asked for the order; for ever if the table keeps none.
+    ordered: BuiltOnce<Ordered>,
+    order: Order,
     entries: u64,
     seq_min: u64,
     seq_max: u64,
@@ -51,6 +54,9 @@ pub struct Memtable {
     keys: AtomicU64,
     seq_min: AtomicU64,
     seq_max: AtomicU64,
+
+    /// A cursor moved while the table was open.
+    walked: AtomicBool,
 }
 
 impl Memtable {
@@ -60,7 +66,8 @@ impl Memtable {
         let content = Content {
             records: Records::default(),
             point: Point::new(),
-            ordered: (order == Order::Ordered).then(Ordered::new),
+            ordered: BuiltOnce::new(),
+            order,
             entries: 0,
             seq_min: u64::MAX,
             seq_max: 0,
@@ -74,6 +81,7 @@ impl Memtable {
             keys: AtomicU64::new(0),
             seq_min: AtomicU64::new(u64::MAX),
             seq_max: AtomicU64::new(0),
+            walked: AtomicBool::new(false),
         }
     }
 
@@ -81,8 +89,8 @@ impl Memtable {
     ///
     /// An entry with the key and sequence of one that is here replaces it. No look-up sees part
     /// of the batch; cursors are consistent at sequences published after this returned. Bytes
-    /// are copied, so the caller's buffers are free afterwards. Takes O(log n) per new key, O(1)
-    /// per further version of a key.
+    /// are copied, so the caller's buffers are free afterwards. Takes O(1) per key, O(log n) per
+    /// new one once somebody walked the table.
     ///
     /// Running out of memory ends the process, as everywhere in the standard collections.
     ///
@@ -192,9 +200,36 @@ impl Memtable {
         self.order
     }
 
+    /// Whether a cursor was moved in the table while it was open and held something.
+    pub fn was_walked(&self) -> bool {
+        self.walked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the keys are in order already: somebody walked the table, or asked to
+    /// [keep](Memtable::keep_order) the order.
+    pub fn keeps_order(&self) -> bool {
+        self.with_content(|content, _| content.ordered.get().is_some())
+    }
+
+    /// Puts the keys in order now and from here on with every insert, as the first cursor of the
+    /// table would. An owner whose last table was [walked](Memtable::was_walked) spares the reader
+    /// of the next one the wait: sorting takes about 0.1 us a key, inserting in order 0.3 us.
+    ///
+    /// # Panics
+    ///
+    /// If the table keeps no order.
+    pub fn keep_order(&self) {
+        assert!(self.order == Order::Ordered, "an unordered table has no order to keep");
+        self.with_content(|content, is_sealed| {
+            self.order_of(content, is_sealed);
+        });
+    }
+
     /// Memory held, in bytes: this struct and every allocation of it, at the size asked for
-    /// (arena chunks count whole, filled or not). What the allocator adds is not included. O(1),
-    /// no lock; during an insert it may still show what was held before.
+    /// (arena chunks count whole, filled or not), and, until the keys of an ordered table are put
+    /// in order, about what that will take at the most. What the allocator adds is not included. O(1),
+    /// no lock; during an insert it may still show what was held before, and it falls a little
+    /// when the order is built.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Acquire)
     }
@@ -246,6 +281,28 @@ impl Memtable {
             }
         }
     }
+
+    /// The keys of this table's content in order; they are put in order if nobody asked before.
+    /// While the table is open, inserts wait for that.
+    #[inline]
+    pub(crate) fn order_of<'a>(&self, content: &'a Content, is_sealed: bool) -> &'a Ordered {
+        if let Some(ordered) = content.ordered.get() {
+            return ordered;
+        }
+        let leaf_keys = if is_sealed { LEAF_CAP } else { LEAF_KEYS_OPEN };
+        let ordered = content.ordered.get_or_init(|| Ordered::build(&content.records, leaf_keys));
+        // Nobody inserts meanwhile, and whoever built it with us stores the same.
+        self.bytes.store(content.bytes(), Ordering::Release);
+        ordered
+    }
+
+    /// A cursor moves in the table.
+    #[inline]
+    pub(crate) fn walk(&self, is_sealed: bool) {
+        if !is_sealed && !self.walked.load(Ordering::Relaxed) {
+            self.walked.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl std::fmt::Debug for Memtable {
@@ -266,8 +323,17 @@ fn content_mut(open: &mut Option<Content>) -> &mut Content {
 
 impl Content {
     fn bytes(&self) -> u64 {
-        let ordered = self.ordered.as_ref().map_or(0, Ordered::bytes);
+        let ordered = match (self.order, self.ordered.get()) {
+            (Order::Unordered, _) => 0,
+            (Order::Ordered, None) => Ordered::bytes_to_come(self.point.used()),
+            (Order::Ordered, Some(ordered)) => ordered.bytes(),
+        };
         (size_of::<Memtable>() + self.records.bytes() + self.point.bytes() + ordered) as u64
+    }
+
+    /// Whether there is no key.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.point.used() == 0
     }
 
     #[inline]
@@ -296,7 +362,7 @@ impl Content {
         }
         let first = self.records.push_key(entry);
         self.point.add(hash, first);
-        if let Some(ordered) = &mut self.ordered {
+        if let Some(ordered) = self.ordered.get_mut() {
             ordered.insert(entry.key, first, &self.records);
         }
         true

@@ -222,7 +222,7 @@ fn many_snapshots_expire_from_the_oldest_on() -> TestResult {
 fn an_idle_iterator_expires_alone() -> TestResult {
     let world = World::new(8);
     // Less than the idle one holds, more than a young one does.
-    let db = world.open(&pinning().pinned_bytes_max(24 << 10))?;
+    let db = world.open(&pinning().pinned_bytes_max(32 << 10))?;
     for _ in 0..3 {
         fill(&db, 0)?; // as much as memory may hold
     }

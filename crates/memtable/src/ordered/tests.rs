@@ -16,6 +16,26 @@ impl Grown {
         grown
     }
 
+    /// The same keys, of which all but the last `later` were there before anybody asked for order.
+    fn built(keys: &[Vec<u8>], leaf_keys: usize, later: usize) -> Grown {
+        let mut records = Records::default();
+        let (before, after) = keys.split_at(keys.len() - later);
+        for key in before {
+            records.push_key(&Entry::put(key, 1, b""));
+        }
+        let ordered = Ordered::build(&records, leaf_keys);
+        let allowed =
+            Ordered::bytes_to_come(before.len() * LEAF_KEYS_OPEN / leaf_keys.min(LEAF_KEYS_OPEN));
+        let allowed = allowed + 8_192;
+        assert!(ordered.bytes() <= allowed, "{} of {allowed}", ordered.bytes());
+        let mut built = Grown { ordered, records };
+        for key in after {
+            let first = built.records.push_key(&Entry::put(key, 1, b""));
+            built.ordered.insert(key, first, &built.records);
+        }
+        built
+    }
+
     /// Checks the invariants below a node, whose keys are within `low..high`.
     fn check(&self, node: u32, height: usize, low: Option<&[u8]>, high: Option<&[u8]>) {
         let shared = match (low, high) {
@@ -65,18 +85,34 @@ impl Grown {
     }
 }
 
+/// Checks trees that grew key by key, that were built at once, and that were built and grew on.
+/// Returns the first.
 fn assert_holds(keys: Vec<Vec<u8>>) -> Grown {
     let grown = Grown::of(keys.iter().cloned());
-    grown.check(grown.ordered.root, grown.ordered.height, None, None);
-    let mut want = keys;
+    let mut want = keys.clone();
     want.sort();
-    assert_eq!(grown.keys(), want);
-    for key in want.iter().step_by(7) {
-        let leaf = grown.ordered.leaf_of(key, &grown.records);
-        let sorted = grown.ordered.sorted(leaf, &grown.records);
-        assert!(sorted.slots().iter().any(|slot| grown.records.key(slot.1) == key));
+    let built = [LEAF_CAP, LEAF_KEYS_OPEN, 1].map(|count| Grown::built(&keys, count, 0));
+    let half = Grown::built(&keys, LEAF_KEYS_OPEN, keys.len() / 2);
+    let few = Grown::built(&keys, LEAF_CAP, keys.len() - 1);
+    for grown in [&grown, &half, &few].into_iter().chain(&built) {
+        grown.check(grown.ordered.root, grown.ordered.height, None, None);
+        assert_eq!(grown.keys(), want);
+        for key in want.iter().step_by(7) {
+            let leaf = grown.ordered.leaf_of(key, &grown.records);
+            let sorted = grown.ordered.sorted(leaf, &grown.records);
+            assert!(sorted.slots().iter().any(|slot| grown.records.key(slot.1) == key));
+        }
     }
     grown
+}
+
+#[test]
+fn an_order_of_nothing_is_empty_and_grows() {
+    assert_eq!(Ordered::build(&Records::default(), LEAF_CAP).leaves.len(), 0);
+    let keys: Vec<Vec<u8>> =
+        scattered(300).map(|number| vec![number.to_le_bytes()[0]; 2]).collect();
+    let keys = keys[..200].to_vec();
+    Grown::built(&keys, LEAF_CAP, keys.len());
 }
 
 /// 0..count in an order that jumps about: multiplied by a number without a factor in common.

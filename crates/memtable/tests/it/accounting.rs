@@ -46,11 +46,15 @@ fn bytes_are_exactly_what_was_allocated() {
     for order in [Order::Ordered, Order::Unordered] {
         let start = held();
         let table = Memtable::new(order);
+        if order == Order::Ordered {
+            table.keep_order();
+        }
         let allocated = || u64::try_from(held() - start).expect("nothing of ours was freed");
         let expected = |table: &Memtable| table.bytes() - size_of::<Memtable>() as u64;
         assert_eq!(allocated(), expected(&table));
-        for number in 0..20_000_u64 {
-            let key = (number * 7_919 % 15_000).to_le_bytes();
+        // Below 2 MiB of records: what is larger is mapped, not allocated.
+        for number in 0..9_000_u64 {
+            let key = (number * 7_919 % 7_000).to_le_bytes();
             let value = &large[..usize::try_from(number % 300).expect("small")];
             table.insert_one(Entry { pointer: number, ..Entry::put(&key, number, value) });
             if number % 997 == 0 {
@@ -66,6 +70,33 @@ fn bytes_are_exactly_what_was_allocated() {
         assert_eq!(allocated(), expected(&table));
         drop(table);
         assert_eq!(held(), start, "dropping a table frees everything");
+    }
+}
+
+#[test]
+fn until_somebody_asks_for_the_order_its_memory_is_allowed_for() {
+    for is_sealed in [false, true] {
+        let start = held();
+        let table = std::sync::Arc::new(Memtable::new(Order::Ordered));
+        let outside = size_of::<Memtable>() as u64 + 2 * size_of::<usize>() as u64;
+        let allocated = || u64::try_from(held() - start).expect("nothing of ours was freed");
+        for number in 0..9_000_u64 {
+            let key = (number * 7_919 % 7_000).to_le_bytes();
+            table.insert_one(Entry::put(&key, number, &[7; 100]));
+        }
+        let before = allocated();
+        if is_sealed {
+            table.seal();
+        }
+        assert_eq!(allocated(), before);
+        let allowed = table.bytes();
+        let mut cursor = table.cursor(u64::MAX);
+        cursor.seek_first();
+        assert!(cursor.valid());
+        drop(cursor);
+        assert_eq!(table.was_walked(), !is_sealed);
+        assert_eq!(allocated() - outside, table.bytes() - size_of::<Memtable>() as u64);
+        assert!(before < allocated() && table.bytes() <= allowed, "{} {allowed}", table.bytes());
     }
 }
 
