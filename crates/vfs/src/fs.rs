@@ -204,6 +204,16 @@ pub trait AppendMap: Send + Sync + fmt::Debug {
     /// If two threads append at once: the owner has a lock for that.
     fn append(&self, bytes: &[u8]) -> Result<()>;
 
+    /// True when appends come fast and little memory is left that is ready for them: a good moment
+    /// for another thread to call [`AppendMap::make_ready`]. True once, until that was called.
+    fn runs_short(&self) -> bool {
+        false
+    }
+
+    /// Makes memory ready for appends to come, beside appends. Advice: it never fails loudly, and
+    /// an append that finds its memory not ready makes it so itself.
+    fn make_ready(&self) {}
+
     /// The bytes `offset..offset + len`, without a copy. `Invalid` if they are not all written.
     fn read(&self, offset: u64, len: usize) -> Result<Bytes>;
 
@@ -248,4 +258,23 @@ pub fn write_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> Result<()> {
         done += if planted::is(Bug::ShortWriteIgnored) { bytes.len() } else { count };
     }
     Ok(())
+}
+
+/// The length of blocks, aligned in the file, in which large files are written: the page cache
+/// keeps in one large page what was written at once, and a mapping of it then takes one entry of
+/// the processor's translation cache where small pages take 512.
+pub const BLOCK_LEN: usize = 2 << 20;
+
+/// Writes as much of `buffer`, which belongs at `offset`, as fills blocks to their end, and takes
+/// it out of the buffer. Returns how many bytes that were: none while no block is full. What is
+/// left in the end is for [`write_all_at`].
+pub fn write_blocks_at(file: &dyn File, buffer: &mut Vec<u8>, offset: u64) -> Result<u64> {
+    let end = offset + buffer.len() as u64;
+    let whole = (end - end % BLOCK_LEN as u64).saturating_sub(offset);
+    let len = usize::try_from(whole).expect("it is in memory");
+    if len > 0 {
+        write_all_at(file, &buffer[..len], offset)?;
+        buffer.drain(..len);
+    }
+    Ok(whole)
 }

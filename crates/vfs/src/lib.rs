@@ -15,6 +15,8 @@ pub mod fs;
 pub mod env;
 pub mod system_env;
 pub mod sim_env;
+pub mod prefetch;
+pub mod shared;
 pub mod std_fs;
 pub mod sim;
 pub mod golden;
@@ -26,11 +28,13 @@ pub use crate::env::{Clock, Env, Job, Next, Rng, Spawner, Step};
 pub use crate::error::{Error, Result};
 pub use crate::fields::{Reader, Writer, first_nonzero};
 pub use crate::fs::{
-    Access, Advice, AppendMap, DirEntry, FILE_LEN_MAX, File, Fs, Listing, Lock, Preallocation,
-    read_exact_at, write_all_at,
+    Access, Advice, AppendMap, BLOCK_LEN, DirEntry, FILE_LEN_MAX, File, Fs, Listing, Lock,
+    Preallocation, read_exact_at, write_all_at, write_blocks_at,
 };
 pub use crate::name::{Kind, Name};
+pub use crate::prefetch::{prefetch, prefetch_of};
 pub use crate::random::Random;
+pub use crate::shared::{Part, SharedBytes};
 pub use crate::sim::{SimDisk, SimFs};
 pub use crate::sim_env::{SimClock, SimEnv, SimRng, SimSpawner};
 pub use crate::std_fs::StdFs;

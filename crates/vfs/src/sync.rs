@@ -9,6 +9,9 @@
 mod model;
 
 #[cfg(not(any(shuttle, loom)))]
+use std::{ops::Deref, sync::Arc};
+
+#[cfg(not(any(shuttle, loom)))]
 pub use std::sync::{OnceLock, atomic};
 
 #[cfg(not(any(shuttle, loom)))]
@@ -20,8 +23,39 @@ pub use parking_lot::{
 #[cfg(any(shuttle, loom))]
 pub use self::model::{
     Condvar, Mutex, MutexGuard, OnceLock, ReentrantMutex, ReentrantMutexGuard, RwLock,
-    RwLockReadGuard, RwLockWriteGuard, atomic,
+    RwLockReadGuard, RwLockWriteGuard, Swap, atomic,
 };
+
+/// A shared pointer that is read all the time, by many threads, and replaced now and then. Who
+/// reads it writes no memory that other threads use: a look leaves a mark in memory of its own
+/// thread (`arc_swap`), and whoever replaces the pointer takes over what is marked.
+#[cfg(not(any(shuttle, loom)))]
+#[derive(Debug)]
+pub struct Swap<T>(arc_swap::ArcSwap<T>);
+
+#[cfg(not(any(shuttle, loom)))]
+impl<T> Swap<T> {
+    /// Points to `value`.
+    pub fn new(value: Arc<T>) -> Swap<T> {
+        Swap(arc_swap::ArcSwap::new(value))
+    }
+
+    /// The newest value, for a moment: a thread has few marks, and pays for more.
+    #[inline]
+    pub fn look(&self) -> impl Deref<Target = Arc<T>> {
+        self.0.load()
+    }
+
+    /// The newest value, to keep.
+    pub fn get(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+
+    /// Points to `value` from now on. Two who replace it at once need a lock of their own.
+    pub fn set(&self, value: Arc<T>) {
+        self.0.store(value);
+    }
+}
 
 /// Whether the store is to make this mistake, so that a model can prove that it would find it.
 /// Never, but under the scheduler, where one can be planted.

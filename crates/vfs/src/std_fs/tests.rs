@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::fs::{AppendMap, write_all_at};
+use crate::fs::{AppendMap, BLOCK_LEN, write_all_at, write_blocks_at};
 
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a scratch directory")
@@ -284,4 +284,92 @@ fn an_append_mapping_holds_what_was_appended_and_zeros_behind_it() {
             assert_eq!(crate::first_nonzero(&found[model.len()..]), None, "seed {seed}");
         }
     }
+}
+
+/// Another thread that makes memory ready, all the time, never writes over what was appended.
+#[test]
+fn memory_is_made_ready_beside_appends_and_never_where_they_were() {
+    let scratch = scratch();
+    let fs = StdFs::open(scratch.path()).expect("opened");
+    let file = fs.create_new(name(1)).expect("created");
+    let len: u64 = (48 << 20) + 777;
+    file.preallocate(0, len).expect("reserved");
+    let map = file.map_append(0, len).expect("mapped");
+    let piece: Vec<u8> = (0..250).map(|at| at + 1).collect();
+    let mut short = 0;
+    std::thread::scope(|scope| {
+        let is_done = std::sync::Arc::new(AtomicBool::new(false));
+        let (done, map) = (is_done.clone(), &map);
+        scope.spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                map.make_ready();
+            }
+        });
+        while map.capacity() - map.end() >= piece.len() as u64 {
+            map.append(&piece).expect("appended");
+            short += u32::from(map.runs_short());
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    let end = usize::try_from(map.end()).expect("small");
+    let mut found = vec![1; usize::try_from(len).expect("small")];
+    crate::read_exact_at(&*file, &mut found, 0).expect("read");
+    let wrong = found[..end].chunks(piece.len()).position(|found| found != piece);
+    assert_eq!(wrong, None, "pieces told {short} times that memory runs short");
+    assert_eq!(crate::first_nonzero(&found[end..]), None);
+}
+
+/// A mapping tells once that it runs short, when appends come fast, and not when each is synced.
+#[test]
+fn an_append_mapping_runs_short_when_appends_come_fast() {
+    let scratch = scratch();
+    let fs = StdFs::open(scratch.path()).expect("opened");
+    let file = fs.create_new(name(1)).expect("created");
+    let len: u64 = 32 << 20;
+    file.preallocate(0, len).expect("reserved");
+    let map = file.map_append(0, len).expect("mapped");
+    let piece = vec![7; 4096];
+    for _ in 0..256 {
+        map.append(&piece).expect("appended");
+        map.sync().expect("synced");
+        assert!(!map.runs_short());
+    }
+    let mut fast = 0;
+    while !map.runs_short() {
+        map.append(&piece).expect("appended");
+        fast += 1;
+    }
+    assert!(fast > 1, "not at once after a sync");
+    map.append(&piece).expect("appended");
+    assert!(!map.runs_short(), "it was told");
+    map.make_ready();
+    assert!(!map.runs_short(), "there is enough now");
+    while !map.runs_short() {
+        map.append(&piece).expect("appended");
+    }
+}
+
+/// Whatever pieces come: blocks are written whole, what is left stays in the buffer, and in the
+/// end the file is what came.
+#[test]
+fn blocks_are_written_when_they_are_full_and_end_where_blocks_end() {
+    let mut random = crate::Random::new(crate::testing::seed());
+    let scratch = scratch();
+    let fs = StdFs::open(scratch.path()).expect("opened");
+    let file = fs.create_new(name(1)).expect("created");
+    let (mut model, mut buffer, mut written) = (Vec::new(), Vec::new(), 0);
+    while model.len() < 3 * BLOCK_LEN {
+        let piece = random.index(BLOCK_LEN / 2);
+        let piece = random.bytes(piece);
+        model.extend_from_slice(&piece);
+        buffer.extend_from_slice(&piece);
+        written += write_blocks_at(&*file, &mut buffer, written).expect("written");
+        assert!(buffer.len() < BLOCK_LEN);
+        assert_eq!(written % BLOCK_LEN as u64, 0);
+        assert_eq!(written + buffer.len() as u64, model.len() as u64);
+    }
+    write_all_at(&*file, &buffer, written).expect("written");
+    let mut found = vec![0; model.len()];
+    crate::read_exact_at(&*file, &mut found, 0).expect("read");
+    assert!(found == model);
 }

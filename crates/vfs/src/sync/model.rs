@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 #[cfg(not(shuttle))]
@@ -286,3 +286,39 @@ mod planted {
 
 #[cfg(shuttle)]
 pub use self::planted::{mistake, plant};
+
+/// As the pointer of an ordinary build, behind a lock: what is explored is who sees which value.
+#[derive(Debug)]
+pub struct Swap<T>(RwLock<Arc<T>>);
+
+impl<T> Swap<T> {
+    /// Points to `value`.
+    pub fn new(value: Arc<T>) -> Swap<T> {
+        Swap(RwLock::new(value))
+    }
+
+    /// The newest value, for a moment.
+    pub fn look(&self) -> impl Deref<Target = Arc<T>> {
+        Looked(self.get())
+    }
+
+    /// The newest value, to keep.
+    pub fn get(&self) -> Arc<T> {
+        self.0.read().clone()
+    }
+
+    /// Points to `value` from now on.
+    pub fn set(&self, value: Arc<T>) {
+        *self.0.write() = value;
+    }
+}
+
+struct Looked<T>(Arc<T>);
+
+impl<T> Deref for Looked<T> {
+    type Target = Arc<T>;
+
+    fn deref(&self) -> &Arc<T> {
+        &self.0
+    }
+}
