@@ -6,6 +6,7 @@
 //! search.
 
 use crate::memory::{HUGE_BYTES, Memory};
+use crate::pool::Pool;
 
 /// The first chunk's capacity.
 const CHUNK_BYTES_MIN: usize = 1 << 10;
@@ -42,6 +43,8 @@ pub(crate) struct Arena {
     chunks: Vec<Chunk>,
     /// Capacities of all chunks.
     chunk_bytes: usize,
+    /// Where chunks come from and go to.
+    pool: Pool,
 }
 
 /// Allocated once, at its capacity, and filled from the front.
@@ -59,7 +62,20 @@ impl Chunk {
     }
 }
 
+impl Drop for Arena {
+    fn drop(&mut self) {
+        for chunk in self.chunks.drain(..) {
+            self.pool.give(chunk.memory);
+        }
+    }
+}
+
 impl Arena {
+    /// An empty arena.
+    pub(crate) fn new(pool: &Pool) -> Arena {
+        Arena { chunks: Vec::new(), chunk_bytes: 0, pool: pool.clone() }
+    }
+
     /// Memory held: the chunks' capacities and the list of them.
     pub(crate) fn bytes(&self) -> usize {
         self.chunk_bytes + self.chunks.capacity() * size_of::<Chunk>()
@@ -97,7 +113,10 @@ impl Arena {
         let capacity = self.chunk_bytes.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(len + reserved);
         assert!(capacity <= CHUNK_BYTES_MAX, "{len} bytes in one piece");
         self.chunk_bytes += capacity;
-        self.chunks.push(Chunk { memory: Memory::zeroed(capacity), len: reserved });
+        // What was in used memory is never read: a chunk is read up to its length.
+        let used = if capacity == CHUNK_BYTES_MAX { self.pool.take() } else { None };
+        let memory = used.unwrap_or_else(|| Memory::zeroed(capacity));
+        self.chunks.push(Chunk { memory, len: reserved });
     }
 
     /// The bytes from `address` to the end of what its chunk holds.

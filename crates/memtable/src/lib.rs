@@ -4,8 +4,10 @@
 mod entry;
 mod sync;
 mod memory;
+mod pool;
 mod arena;
 mod records;
+mod prefetch;
 mod point;
 mod leaf;
 mod inner;
@@ -17,6 +19,7 @@ mod scan;
 
 pub use cursor::Cursor;
 pub use entry::{Entry, KEY_LEN_MAX, Kind, Order, VALUE_LEN_MAX};
+pub use pool::Pool;
 pub use scan::Scan;
 #[cfg(all(loom, not(shuttle)))]
 pub use sync::weaken;

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::arena::Address;
 use crate::memory::Memory;
+use crate::prefetch::prefetch;
 
 const SLOTS_MIN: usize = 8;
 const SLOT_BYTES: usize = size_of::<u64>();
@@ -63,6 +64,15 @@ impl Point {
                 return Some(address);
             }
             index += 1;
+        }
+    }
+
+    /// Asks for the slot at which a search will begin.
+    #[inline]
+    pub(crate) fn expect(&self, hash: u32) {
+        let home = hash.checked_shr(self.shift).unwrap_or(0) as usize;
+        if let Some(slot) = slots(&self.memory).get(home) {
+            prefetch(slot);
         }
     }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::arena::{Address, Arena};
 use crate::entry::{Entry, Kind};
+use crate::pool::Pool;
 
 const HEADER_LEN: usize = 24;
 const LINK: usize = 16;
@@ -108,6 +109,11 @@ impl Header {
 }
 
 impl Records {
+    /// None, in memory of the pool where it has some.
+    pub(crate) fn new(pool: &Pool) -> Records {
+        Records { arena: Arena::new(pool), ..Records::default() }
+    }
+
     /// Memory held by records and by values held apart.
     pub(crate) fn bytes(&self) -> usize {
         self.arena.bytes() + self.large_bytes + self.large.capacity() * size_of::<Arc<[u8]>>()

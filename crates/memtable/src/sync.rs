@@ -14,6 +14,9 @@ pub(crate) use std::sync::{
 #[cfg(not(any(shuttle, loom)))]
 pub(crate) use parking_lot::RwLock;
 
+/// Of what no table's content depends on, held for a few instructions: no scheduler sees it.
+pub(crate) use parking_lot::Mutex as LeafMutex;
+
 /// What is built at most once, under the table's lock or when the table can no longer change. No
 /// scheduler sees it: building touches nothing that one could switch at.
 pub(crate) use std::sync::OnceLock as BuiltOnce;

@@ -5,6 +5,7 @@ use crate::entry::{Entry, Order};
 use crate::leaf::LEAF_CAP;
 use crate::ordered::{LEAF_KEYS_OPEN, Ordered};
 use crate::point::Point;
+use crate::pool::Pool;
 use crate::records::Records;
 use crate::sync::{AtomicBool, AtomicU64, BuiltOnce, OnceLock, Ordering, RwLock};
 
@@ -59,12 +60,22 @@ pub struct Memtable {
     walked: AtomicBool,
 }
 
+/// Entries between the one that is inserted and the one whose place in the index is loaded.
+const AHEAD: usize = 6;
+
 impl Memtable {
     /// An empty table, which holds almost no memory until the first insert.
     #[must_use]
     pub fn new(order: Order) -> Memtable {
+        Memtable::new_in(order, &Pool::default())
+    }
+
+    /// As [`Memtable::new`], in memory of the pool where it has some, which gets it back when the
+    /// table is dropped.
+    #[must_use]
+    pub fn new_in(order: Order, pool: &Pool) -> Memtable {
         let content = Content {
-            records: Records::default(),
+            records: Records::new(pool),
             point: Point::new(),
             ordered: BuiltOnce::new(),
             order,
@@ -114,7 +125,10 @@ impl Memtable {
                 content.assert_follows(entry);
             }
         }
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(later) = entries.get(index + AHEAD) {
+                content.point.expect(content.point.hash(later.key));
+            }
             content.insert(entry);
         }
         self.publish(content);
@@ -134,6 +148,16 @@ impl Memtable {
         self.publish(content);
     }
 
+    /// Asks for the memory that the next insert of `key` will look at, and does not wait for it: it
+    /// comes while the caller does something else. The table's index of keys is larger than the
+    /// caches, so an insert begins with a miss. Changes nothing.
+    #[inline]
+    pub fn expect(&self, key: &[u8]) {
+        if let Some(content) = &*self.open.read() {
+            content.point.expect(content.point.hash(key));
+        }
+    }
+
     /// Shows the content's counts to those who read them without the lock, `entries` last: who
     /// sees that the table is not empty sees its sequences too.
     fn publish(&self, content: &Content) {
@@ -151,6 +175,10 @@ impl Memtable {
     /// While the table is open `read` runs under its lock: it must be short and must not use this
     /// table, or it may wait for ever.
     pub fn get<R>(&self, key: &[u8], seq: u64, read: impl FnOnce(Entry<'_>) -> R) -> Option<R> {
+        // Who looks into a table that nobody has written to writes nothing either: no lock.
+        if self.is_empty() {
+            return None;
+        }
         self.with_content(|content, _| {
             let first = content.find(key)?;
             let version = content.records.visible(first, seq)?;
