@@ -16,9 +16,10 @@ use vfs::planted::{self, Bug};
 use vfs::{Access, Error, File, Fs, Kind, Name, Result};
 
 use crate::format::{self, HEADER_LEN, Previous, Role, SEGMENT, SegmentHeader, VALUES};
+use crate::meta::SegmentMeta;
+use crate::meta::read_header;
 use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
 use crate::replay::{self, Body, Evidence, Visit, Window};
-use crate::segment::{SegmentMeta, read_header};
 
 /// Where a log starts, and what its owner knows about it.
 #[derive(Clone, Debug, Default)]

@@ -16,9 +16,10 @@ use vfs::{Env, Error, Job, Name, Next, Result};
 
 use crate::format::{self, FRAME_HEADER_LEN, FrameKind, HEADER_LEN, RECORD_LEN_MAX, SEQ_MAX};
 use crate::log::{Closed, Log, Staged, sealed_meta};
+use crate::meta::SegmentMeta;
 use crate::options::{AppendMode, Durability};
 use crate::position::{Position, SegmentId};
-use crate::segment::{Segment, SegmentMeta};
+use crate::segment::Segment;
 use crate::tail::Tail;
 
 impl Log {
@@ -108,10 +109,11 @@ impl Log {
 
     /// The batch that starts at `position` is encoded: appends it.
     fn finish(&self, tail: &mut Tail, position: Position, rotated: bool) -> Result<Staged> {
-        let end = self.poison.watch(tail.finish())?;
+        let (end, runs_short) = self.poison.watch(tail.finish())?;
         self.staged_bytes.store(tail.staged_bytes(), Ordering::Release);
         let address = Position { offset: position.offset + FRAME_HEADER_LEN, ..position };
-        Ok(Staged { position, address, end, seq: tail.seq_floor(), rotated })
+        let seq = tail.seq_floor();
+        Ok(Staged { position, address, end, seq, rotated, runs_short })
     }
 
     fn lock_tail(&self) -> Result<MutexGuard<'_, Tail>> {
@@ -174,6 +176,15 @@ impl Log {
     fn unsynced_bytes(&self) -> u64 {
         let synced = self.synced_bytes.load(Ordering::Acquire);
         self.staged_bytes.load(Ordering::Acquire).saturating_sub(synced)
+    }
+
+    /// Makes memory ready for what will be appended next, in another thread than the appending one:
+    /// a good moment is when [`Staged::runs_short`]. It changes nothing but the time that appends
+    /// take (docs of `vfs::AppendMap`), and does nothing in other modes than
+    /// [`AppendMode::Mapped`].
+    pub fn make_ready(&self) {
+        let active = Arc::clone(self.tail.lock().active());
+        active.make_ready();
     }
 
     /// Makes everything durable that was staged before the call.
@@ -248,6 +259,7 @@ impl Log {
             self.fs.sync_dir()?;
         }
         active.sync()?;
+        segments.iter().for_each(|segment| segment.set_started());
 
         let mut tail = self.tail.lock();
         let is_done = |segment: &Segment| {
@@ -296,6 +308,37 @@ impl Log {
         }
         // Nobody syncs these any more, now that they are durable.
         sealed.iter().try_for_each(|segment| self.poison.watch(segment.cut()))
+    }
+
+    /// Makes the start of the segment behind `upto` durable: its header and its name. For an owner
+    /// that has made what is in segments up to `upto` durable elsewhere, and only needs the log
+    /// from there on: they are in place when this returns, but not synced, and need not be.
+    ///
+    /// # Errors
+    /// What the disk said; the log is poisoned then. `Poisoned` after an earlier failure.
+    pub fn start_after(&self, upto: SegmentId) -> Result<()> {
+        let next = self.segments.read().range(..).map(|(id, _)| *id).find(|id| upto < *id);
+        let id = next.unwrap_or_else(|| self.active());
+        self.write_to(Position { segment: id, offset: HEADER_LEN })?;
+        self.start(id)
+    }
+
+    /// The same for the active segment, early: a sync of a segment that was just begun is short.
+    ///
+    /// # Errors
+    /// As [`Log::start_after`].
+    pub fn start_active(&self) -> Result<()> {
+        self.start(self.active())
+    }
+
+    fn start(&self, id: SegmentId) -> Result<()> {
+        let Some(segment) = self.segment(id).filter(|segment| !segment.is_started()) else {
+            return Ok(());
+        };
+        self.poison.check()?;
+        self.poison.watch(segment.sync().and_then(|()| self.fs.sync_dir()))?;
+        segment.set_started();
+        Ok(())
     }
 
     /// For a log that owns its directory's segment files: removes every file of its kind with an
@@ -357,7 +400,7 @@ impl Log {
             tail.drop_unfinished();
             let seal = (FrameKind::Seal, tail.active().meta().last_seq);
             tail.encode(seal, 0, synced, &mut |_, _| {});
-            let end = self.poison.watch(tail.finish())?;
+            let (end, _) = self.poison.watch(tail.finish())?;
             tail.active().seal(end.offset);
             break (Arc::clone(tail.active()), end);
         };

@@ -42,6 +42,8 @@
 
 mod position;
 mod format;
+mod meta;
+mod marks;
 mod segment;
 mod turn;
 mod writer;
@@ -60,10 +62,12 @@ pub use crate::format::{
 };
 pub use crate::iter::Iter;
 pub use crate::log::{Closed, Log, Recovered, Staged};
+pub use crate::marks::MARK_BYTES;
+pub use crate::meta::{ReadMode, SegmentMeta};
 pub use crate::options::{AppendMode, Durability, Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use crate::position::{Position, SegmentId, SegmentIds};
 pub use crate::replay::{End, Record, Visit, replay_segment};
-pub use crate::segment::{Frame, FrameIter, ReadMode, Segment, SegmentMeta};
+pub use crate::segment::{Frame, FrameIter, Segment};
 pub use crate::writer::SegmentWriter;
 
 /// The README's example, as a test.

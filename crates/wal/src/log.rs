@@ -17,10 +17,11 @@ use vfs::{Env, Error, File, Fs, Name, Result};
 
 use crate::chain::{self, Chain, Start};
 use crate::format::{self, FRAME_HEADER_LEN, HEADER_LEN, Previous, Role, SegmentHeader};
+use crate::meta::SegmentMeta;
 use crate::options::{AppendMode, Options, SEGMENT_BYTES_MIN};
 use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
 use crate::replay::{self, Visit};
-use crate::segment::{Segment, SegmentMeta};
+use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::turn::{Poison, Turn};
 
@@ -67,6 +68,9 @@ pub struct Staged {
     pub seq: u64,
     /// The record is the first of a new segment.
     pub rotated: bool,
+    /// The mapping that is appended to has little memory left that is ready: see
+    /// [`Log::make_ready`].
+    pub runs_short: bool,
 }
 
 /// How a log was left by `Log::close`.
@@ -161,6 +165,7 @@ impl Log {
         active.write(&format::encode_header(active.header()))?;
         active.sync()?;
         fs.sync_dir()?;
+        active.set_started();
 
         let recovered = Recovered::of(&chain);
         let mut segments = BTreeMap::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vfs::{Error, Fs, Kind, Preallocation, Result};
 
 use crate::format::SEGMENT;
-use crate::segment::ReadMode;
+use crate::meta::ReadMode;
 
 /// Most bytes of a segment. Only a record or batch that is larger gets a larger one of its own.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;

@@ -15,8 +15,8 @@ use crate::format::{
     self, Decoded, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameHeader, FrameKind, HEADER_LEN,
     SegmentHeader,
 };
+use crate::meta::read_header;
 use crate::position::Position;
-use crate::segment::read_header;
 
 /// A record met by a replay.
 #[derive(Clone, Copy, Debug)]

@@ -7,37 +7,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vfs::sync::atomic::{AtomicU64, Ordering};
+use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vfs::sync::{Mutex, OnceLock, RwLock};
-use vfs::{Access, AppendMap, Bytes, Error, File, Fs, Name, Reader, Result};
+use vfs::{Access, AppendMap, Bytes, Error, File, Fs, Name, Part, Reader, Result, SharedBytes};
 
 use crate::format::{
-    self, Decoded, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameKind, HEADER_BYTES, HEADER_LEN,
-    SegmentHeader,
+    self, Decoded, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameKind, HEADER_LEN, SegmentHeader,
 };
+use crate::marks::Marks;
+use crate::meta::{ReadMode, SegmentMeta, read_header};
 use crate::position::{ALIGN, Position, SegmentId};
-
-/// How the bytes of sealed segments are reached.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadMode {
-    /// Through a mapping, without a copy. A media error under it ends the process.
-    Mapped,
-    /// By a positional read into memory of its own.
-    Positional,
-}
-
-/// What an owner records of a segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SegmentMeta {
-    /// Which segment.
-    pub id: SegmentId,
-    /// Its valid bytes, header included.
-    pub len: u64,
-    /// Seq of its first record; 0 if it has none.
-    pub first_seq: u64,
-    /// Seq of its last record, or, if it has none, of the last one in the log before it.
-    pub last_seq: u64,
-}
 
 /// One segment file, open for reading. Cheap to share; safe from many threads.
 pub struct Segment {
@@ -52,9 +31,12 @@ pub struct Segment {
     last_seq: AtomicU64,
     /// The final length, once nothing more will be appended.
     sealed: OnceLock<u64>,
+    /// Header and name are known to be durable.
+    started: AtomicBool,
     /// This open wrote it, and it is not yet known to be synced and cut: the file is needed.
     fresh: Mutex<bool>,
-    map: OnceLock<Bytes>,
+    map: OnceLock<SharedBytes>,
+    marks: Marks,
     /// Where a log appends to it, if it does so through a mapping.
     append: RwLock<Option<Arc<dyn AppendMap>>>,
     /// `None` once only the mapping is needed.
@@ -132,8 +114,10 @@ impl Segment {
             first_seq: AtomicU64::new(0),
             last_seq: AtomicU64::new(last_seq),
             sealed: OnceLock::new(),
+            started: AtomicBool::new(false),
             fresh: Mutex::new(true),
             map: OnceLock::new(),
+            marks: Marks::default(),
             append: RwLock::new(append),
             file: RwLock::new(Some(file)),
         }
@@ -173,29 +157,67 @@ impl Segment {
     /// The bytes `offset..offset + len`, as they are on disk: nothing is verified here. Without a
     /// copy where the segment is mapped. `Corrupt` if they are not all inside the valid length.
     pub fn bytes(&self, offset: u64, len: usize) -> Result<Bytes> {
+        self.part(offset, len).map(|part| part.bytes())
+    }
+
+    /// The same, to look at and to take slices of.
+    #[inline]
+    pub fn part(&self, offset: u64, len: usize) -> Result<Part<'_>> {
         let valid = self.len();
         let end = offset.saturating_add(len as u64);
         if end > valid {
             return Err(Error::corrupt("end of segment", &self.path, offset, end, valid));
         }
-        if let Some(map) = self.map.get() {
-            let start = usize::try_from(offset).expect("a mapping is shorter than memory");
-            return Ok(map.slice(start..start + len));
+        match self.map.get() {
+            Some(map) => {
+                let start = usize::try_from(offset).expect("a mapping is shorter than memory");
+                Ok(Part::of(map, start, len).expect("the mapping is as long as the segment"))
+            }
+            None => self.unmapped_part(offset, len, valid),
         }
+    }
+
+    #[cold]
+    fn unmapped_part(&self, offset: u64, len: usize, valid: u64) -> Result<Part<'_>> {
         if let Some(append) = &*self.append.read() {
-            return append.read(offset, len);
+            return append.read(offset, len).map(Part::Owned);
         }
         if self.sealed.get() == Some(&valid) && self.mode == ReadMode::Mapped {
             self.map_sealed()?;
-            return self.bytes(offset, len);
+            return self.part(offset, len);
         }
         let Some(file) = self.file.read().clone() else {
             // It was mapped, and then let go of, since the look above.
-            return self.bytes(offset, len);
+            return self.part(offset, len);
         };
         let mut buffer = vec![0; len];
         vfs::read_exact_at(&*file, &mut buffer, offset)?;
-        Ok(Bytes::from(buffer))
+        Ok(Part::Owned(Bytes::from(buffer)))
+    }
+
+    /// Asks for the memory of bytes that will be read soon, and of the mark of what starts there,
+    /// if they are mapped.
+    pub fn prefetch(&self, offset: u64, len: usize) {
+        self.marks.prefetch(offset);
+        if let (Some(map), Ok(at)) = (self.map.get(), usize::try_from(offset)) {
+            vfs::prefetch(map, at, len);
+        }
+    }
+
+    /// Marks what starts at `offset`, until the segment is closed: a reader may so remember that
+    /// it has verified those bytes, which in a mapping do not change. Does nothing where bytes are
+    /// read again each time, or before the segment is mapped.
+    #[inline]
+    pub fn mark(&self, offset: u64) {
+        if let Some(map) = self.map.get() {
+            self.marks.set(offset, map.len());
+        }
+    }
+
+    /// Whether something that starts in the same [`MARK_BYTES`](crate::MARK_BYTES) was marked.
+    #[inline]
+    pub fn is_marked(&self, offset: u64) -> bool {
+        self.marks.get(offset)
     }
 
     /// The records of the segment, verified, in order; after an error nothing more.
@@ -240,7 +262,7 @@ impl Segment {
         if self.mode == ReadMode::Mapped && self.map.get().is_none() {
             let map = self.file()?.map(self.len())?;
             assert_eq!(map.len() as u64, self.len(), "a mapping is as long as asked");
-            self.map.set(map).expect("one thread at a time maps");
+            self.map.set(SharedBytes::new(map)).expect("one thread at a time maps");
         }
         Ok(())
     }
@@ -256,15 +278,30 @@ impl Segment {
         file.ok_or_else(|| Error::invalid("segment file was let go of", &self.path))
     }
 
-    /// Adds bytes at the end and lets readers see them. One caller at a time.
-    pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
+    /// Adds bytes at the end and lets readers see them; true if the mapping runs short of memory
+    /// that is ready. One caller at a time.
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<bool> {
         let offset = self.len();
-        match &*self.append.read() {
-            Some(append) => append.append(bytes)?,
-            None => vfs::write_all_at(&*self.file()?, bytes, offset)?,
-        }
+        let runs_short = match &*self.append.read() {
+            Some(append) => {
+                append.append(bytes)?;
+                append.runs_short()
+            }
+            None => {
+                vfs::write_all_at(&*self.file()?, bytes, offset)?;
+                false
+            }
+        };
         self.len.store(offset + bytes.len() as u64, Ordering::Release);
-        Ok(())
+        Ok(runs_short)
+    }
+
+    /// Makes memory ready for appends to come.
+    pub(crate) fn make_ready(&self) {
+        // Under the lock: nobody cuts the file meanwhile.
+        if let Some(append) = &*self.append.read() {
+            append.make_ready();
+        }
     }
 
     /// Takes note of a batch that was staged.
@@ -279,6 +316,15 @@ impl Segment {
     pub(crate) fn seal(&self, len: u64) {
         let sealed = *self.sealed.get_or_init(|| len);
         assert_eq!(sealed, len, "a segment ends once");
+    }
+
+    /// Header and name are durable.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
     }
 
     /// The final length of a sealed segment.
@@ -319,15 +365,6 @@ impl Segment {
         self.let_go_of_file(*fresh);
         Ok(())
     }
-}
-
-/// Reads the header of the segment in `file`, which is named `name`.
-pub(crate) fn read_header(file: &dyn File, name: Name) -> Result<SegmentHeader> {
-    let id = u32::try_from(name.id)
-        .map_err(|_| Error::corrupt("segment id", file.path(), 0, u64::from(u32::MAX), name.id))?;
-    let mut bytes = [0; HEADER_BYTES];
-    vfs::read_exact_at(file, &mut bytes, 0)?;
-    format::decode_header(SegmentId(id), &mut Reader::new(file.path(), 0, &bytes))
 }
 
 /// One verified record of a segment.

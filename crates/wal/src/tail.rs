@@ -162,10 +162,12 @@ impl Tail {
     }
 
     /// The encoded frames are a whole batch: it is part of the log from here on.
-    pub(crate) fn finish(&mut self) -> Result<Position> {
+    /// True beside its end if the mapping runs short of memory that is ready.
+    pub(crate) fn finish(&mut self) -> Result<(Position, bool)> {
         let added = (self.buffer.len() - self.buffered) as u64;
+        let mut runs_short = false;
         if self.is_mapped {
-            self.active.write(&self.buffer)?;
+            runs_short = self.active.write(&self.buffer)?;
             self.buffer.clear();
             self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         } else {
@@ -176,7 +178,7 @@ impl Tail {
         }
         self.end += added;
         self.staged_bytes += added;
-        Ok(self.end())
+        Ok((self.end(), runs_short))
     }
 
     /// All bytes that wait to be written, in order.

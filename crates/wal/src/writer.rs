@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use vfs::planted::{self, Bug};
-use vfs::{Env, Error, File, Fs, Name, Result};
+use vfs::{BLOCK_LEN, Env, Error, File, Fs, Name, Result};
 
 use crate::format::{
     self, FRAME_HEADER_BYTES, FRAME_HEADER_LEN, FrameKind, RECORD_LEN_MAX, Role, SEQ_MAX,
     SegmentHeader,
 };
+use crate::meta::SegmentMeta;
 use crate::position::{Position, SegmentId};
-use crate::segment::SegmentMeta;
 use crate::turn::Poison;
-
-/// Bytes that are gathered before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// Writes a segment front to back, through a buffer. The directory is the owner's to sync.
 ///
@@ -105,8 +102,9 @@ impl SegmentWriter {
             self.first_seq = seq;
         }
         self.last_seq = seq;
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.write_buffer()?;
+        if self.buffer.len() >= BLOCK_LEN {
+            let written = vfs::write_blocks_at(&*self.file, &mut self.buffer, self.written);
+            self.written += self.poison.watch(written)?;
         }
         Ok(address)
     }
@@ -162,7 +160,7 @@ impl SegmentWriter {
         self.poison.watch(written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        self.buffer.shrink_to(2 * BUFFER_BYTES);
+        self.buffer.shrink_to(2 * BLOCK_LEN);
         Ok(())
     }
 }
