@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vfs::planted::{self, Bug};
-use vfs::{Checksum, File, Result, write_all_at};
+use vfs::{BLOCK_LEN, Checksum, File, Result, write_all_at, write_blocks_at};
 
 use crate::address::{Layout, PAGE_BYTES, Prefix, SECTION_BITS_MAX, home, page_offset, pages_for};
 use crate::format::{
@@ -23,8 +23,6 @@ use crate::format::{
 use crate::page::PageFill;
 use crate::run::Expect;
 
-/// Bytes gathered before they are written.
-const BUFFER_LEN: usize = 256 << 10;
 /// About how many bytes of entries a section should have.
 const SECTION_BYTES: u64 = 1 << 20;
 /// A section that grows beyond this many bytes (equal hashes) is written as it comes.
@@ -179,8 +177,8 @@ impl RunWriter {
     fn finish_page(&mut self, continues: bool) -> Result<()> {
         self.fill.finish(continues, self.salt, self.page, &mut self.buffer);
         self.page += 1;
-        if self.buffer.len() >= BUFFER_LEN {
-            self.write_buffer()?;
+        if self.buffer.len() >= BLOCK_LEN {
+            self.written += write_blocks_at(&*self.file, &mut self.buffer, self.written)?;
         }
         Ok(())
     }

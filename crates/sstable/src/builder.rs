@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vfs::planted::{self, Bug};
-use vfs::{Error, File, Result, write_all_at};
+use vfs::{BLOCK_LEN, Error, File, Result, write_all_at, write_blocks_at};
 
 use crate::entry::{EXTRA_LEN_MAX, Entry, FileId, KEY_LEN_MAX, VALUE_LEN_MAX, Value};
 use crate::fill::{InnerFill, LeafFill, common_len};
@@ -24,9 +24,6 @@ use crate::format::{
     Footer, Header, NEXT_AT, PAGE_BYTES, PAGE_LEN, RawProps, encode_footer, encode_header,
     encode_props, page_offset, seal_page,
 };
-
-/// Bytes gathered before they are written.
-const BUFFER_LEN: usize = 256 << 10;
 
 /// No node starts behind this page (8 TiB), so that filter and props still have 32-bit numbers.
 const PAGE_MAX: u32 = 1 << 31;
@@ -382,7 +379,10 @@ impl Builder {
     }
 
     fn flush_if_full(&mut self) -> Result<()> {
-        if self.buffer.len() < BUFFER_LEN { Ok(()) } else { self.flush() }
+        if self.buffer.len() >= BLOCK_LEN {
+            self.written += write_blocks_at(&*self.file, &mut self.buffer, self.written)?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {

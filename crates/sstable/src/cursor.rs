@@ -56,6 +56,12 @@ pub trait Cursor {
     /// # Panics
     /// If the cursor is not valid.
     fn value_bytes(&self) -> Bytes;
+
+    /// The pointer of the entry so many steps forward, if that is known without going there: what
+    /// it points to can be asked for early. Advice; `None` says nothing.
+    fn pointer_ahead(&self, _steps: usize) -> Option<u64> {
+        None
+    }
 }
 
 impl<C: Cursor + ?Sized> Cursor for Box<C> {
@@ -97,6 +103,10 @@ impl<C: Cursor + ?Sized> Cursor for Box<C> {
 
     fn value_bytes(&self) -> Bytes {
         (**self).value_bytes()
+    }
+
+    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+        (**self).pointer_ahead(steps)
     }
 }
 
@@ -183,6 +193,9 @@ impl TableCursor {
         let leaf = self.leaf.as_ref().expect("a leaf was loaded");
         let node = Node::resume(self.table.path(), &leaf.bytes, leaf.layout);
         let (held, expiry) = node.read_entry(index, &mut self.key)?;
+        if let Held::Inline(value) = &held {
+            self.table.pages.prefetch_behind(leaf.layout.page, value.clone());
+        }
         self.here = Some(Here { held, expiry });
         self.index = index;
         Ok(())
@@ -338,6 +351,15 @@ impl Cursor for TableCursor {
         match self.here() {
             (leaf, Here { held: Held::Inline(range), .. }) => leaf.bytes.slice(range.clone()),
             _ => Bytes::new(),
+        }
+    }
+
+    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+        let leaf = self.leaf.as_ref()?;
+        let index = self.index.checked_add(steps).filter(|at| *at < leaf.layout.keys as usize)?;
+        match Node::resume(self.table.path(), &leaf.bytes, leaf.layout).held(index) {
+            Ok((Held::Pointer(to), _)) => Some(to),
+            _ => None,
         }
     }
 }

@@ -209,4 +209,9 @@ impl<C: Cursor> Cursor for Merge<C> {
         let front = *front.expect("the cursor is at an entry: ask valid() first");
         self.sources.get(front).expect("an index of a source").value_bytes()
     }
+
+    /// Of the source in front, as if no other came between.
+    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+        self.sources.get(*self.order.first()?)?.pointer_ahead(steps)
+    }
 }

@@ -6,15 +6,19 @@
 //! inner nodes, of which a bounded number is kept.
 
 use std::collections::HashMap;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vfs::sync::RwLock;
 use vfs::sync::atomic::{AtomicU64, Ordering};
-use vfs::{Bytes, Error, File, Result, read_exact_at};
+use vfs::{Bytes, Error, File, Part, Result, SharedBytes, read_exact_at};
 
 use crate::format::{PAGE_LEN, SPAN_MAX, decode_span, page_offset, verify_page};
+
+const LINE_LEN: usize = 64;
+/// Lines of a node that a search looks at before it reads an entry: header, prefix, heads.
+const LINES: usize = 12;
 
 /// Most bytes of inner nodes that are kept for positional reads.
 const KEPT_LEN_MAX: usize = 4 << 20;
@@ -32,45 +36,9 @@ pub(crate) enum Verify {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A mapping of the whole file.
-    Mapped(Bytes),
+    Mapped(SharedBytes),
     /// The open file.
     Positional(Arc<dyn File>),
-}
-
-/// Bytes of one or more consecutive pages.
-#[derive(Debug)]
-pub(crate) enum Pages<'a> {
-    Mapped { whole: &'a Bytes, start: usize, bytes: &'a [u8] },
-    Owned(Bytes),
-}
-
-impl Deref for Pages<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Pages::Mapped { bytes, .. } => bytes,
-            Pages::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Pages<'_> {
-    /// Part of the pages, sharing their memory.
-    #[inline]
-    pub(crate) fn slice(&self, part: Range<usize>) -> Bytes {
-        assert!(part.start <= part.end && part.end <= self.len(), "a part of the pages");
-        match self {
-            Pages::Mapped { whole, start, .. } => whole.slice(start + part.start..start + part.end),
-            Pages::Owned(bytes) => bytes.slice(part),
-        }
-    }
-
-    /// All of them, sharing their memory.
-    pub(crate) fn bytes(&self) -> Bytes {
-        self.slice(0..self.len())
-    }
 }
 
 /// The pages of one file.
@@ -125,7 +93,7 @@ impl PageReader {
         end: u32,
         inner: bool,
         verify: Verify,
-    ) -> Result<Pages<'_>> {
+    ) -> Result<Part<'_>> {
         let Source::Mapped(whole) = &self.source else {
             return self.read_node(number, end, inner, verify);
         };
@@ -137,14 +105,14 @@ impl PageReader {
             return Err(self.beyond_end(number, span));
         };
         self.verify_mapped(number, bytes, verify)?;
-        Ok(Pages::Mapped { whole, start, bytes })
+        Ok(Part::Mapped { whole, start, bytes })
     }
 
     #[inline(never)]
-    fn read_node(&self, number: u32, end: u32, inner: bool, verify: Verify) -> Result<Pages<'_>> {
+    fn read_node(&self, number: u32, end: u32, inner: bool, verify: Verify) -> Result<Part<'_>> {
         let kept = inner && verify == Verify::First;
         if kept && let Some(bytes) = self.kept.read().nodes.get(&number) {
-            return Ok(Pages::Owned(bytes.clone()));
+            return Ok(Part::Owned(bytes.clone()));
         }
         let Source::Positional(file) = &self.source else { unreachable!("a mapping is sliced") };
         let mut buffer = vec![0; PAGE_LEN];
@@ -160,11 +128,11 @@ impl PageReader {
         if inner {
             self.keep(number, &bytes);
         }
-        Ok(Pages::Owned(bytes))
+        Ok(Part::Owned(bytes))
     }
 
     /// `span` pages from `number` on that have one checksum.
-    pub(crate) fn run(&self, number: u32, span: u32, verify: Verify) -> Result<Pages<'_>> {
+    pub(crate) fn run(&self, number: u32, span: u32, verify: Verify) -> Result<Part<'_>> {
         match &self.source {
             Source::Mapped(_) => {
                 let pages = self.mapped(number, span)?;
@@ -174,16 +142,44 @@ impl PageReader {
             Source::Positional(_) => {
                 let bytes = self.read(number, span)?;
                 verify_page(&self.path, self.file_salt, number, &bytes)?;
-                Ok(Pages::Owned(bytes))
+                Ok(Part::Owned(bytes))
             }
         }
     }
 
+    /// Asks for what stands some records behind these bytes of a page, in this page or the next: a
+    /// scan comes there soon. Entries lie in order, but the processor's own look ahead ends with
+    /// each page and starts anew.
+    #[inline]
+    pub(crate) fn prefetch_behind(&self, number: u32, part: Range<usize>) {
+        const AHEAD: usize = 1 << 10;
+        if let Source::Mapped(whole) = &self.source {
+            let start = number as usize * PAGE_LEN + part.start + AHEAD.max(2 * part.len());
+            vfs::prefetch(whole, start, part.len());
+        }
+    }
+
+    /// Asks for the lines of a node that a search looks at.
+    #[inline]
+    pub(crate) fn prefetch_node(&self, number: u32) {
+        if let Source::Mapped(whole) = &self.source {
+            vfs::prefetch(whole, number as usize * PAGE_LEN, LINES * LINE_LEN);
+        }
+    }
+
+    /// Asks for the line at `at` of a page.
+    #[inline]
+    pub(crate) fn prefetch(&self, number: u32, at: usize) {
+        if let Source::Mapped(whole) = &self.source {
+            vfs::prefetch(whole, number as usize * PAGE_LEN + at, 1);
+        }
+    }
+
     /// `span` pages from `number` on, unverified.
-    pub(crate) fn raw(&self, number: u32, span: u32) -> Result<Pages<'_>> {
+    pub(crate) fn raw(&self, number: u32, span: u32) -> Result<Part<'_>> {
         match &self.source {
             Source::Mapped(_) => self.mapped(number, span),
-            Source::Positional(_) => Ok(Pages::Owned(self.read(number, span)?)),
+            Source::Positional(_) => Ok(Part::Owned(self.read(number, span)?)),
         }
     }
 
@@ -200,13 +196,11 @@ impl PageReader {
         Ok(Bytes::from(buffer))
     }
 
-    fn mapped(&self, number: u32, span: u32) -> Result<Pages<'_>> {
+    fn mapped(&self, number: u32, span: u32) -> Result<Part<'_>> {
         let Source::Mapped(whole) = &self.source else { unreachable!("a file is read") };
         let start = number as usize * PAGE_LEN;
-        match whole.get(start..start + span as usize * PAGE_LEN) {
-            Some(bytes) => Ok(Pages::Mapped { whole, start, bytes }),
-            None => Err(self.beyond_end(number, span)),
-        }
+        let part = Part::of(whole, start, span as usize * PAGE_LEN);
+        part.ok_or_else(|| self.beyond_end(number, span))
     }
 
     #[cold]
@@ -268,8 +262,6 @@ impl PageReader {
 /// and 1050, 5 lines 700 and 930, 12 lines 730 and 750, 20 lines 900 and 810.
 #[inline]
 fn touch(page: &[u8]) {
-    const LINE_LEN: usize = 64;
-    const LINES: usize = 12;
     for line in page.iter().step_by(LINE_LEN).take(LINES) {
         std::hint::black_box(*line);
     }

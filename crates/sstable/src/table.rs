@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vfs::sync::OnceLock;
-use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
+use vfs::{Access, Bytes, Error, File, Fs, Name, Part, Result, SharedBytes, read_exact_at};
 
 use crate::entry::{FileId, Found, FoundValue};
 use crate::filter::{KeyHash, block_contains, block_of, block_place, key_hash};
@@ -13,7 +13,7 @@ use crate::format::{
     decode_header, decode_props, page_offset, u32_at, verify_page,
 };
 use crate::node::{Held, Node};
-use crate::pages::{PageReader, Pages, Source, Verify};
+use crate::pages::{PageReader, Source, Verify};
 
 /// How a table's pages come into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -164,7 +164,7 @@ impl Table {
         }
         let raw = read_props(&*file, salt, &footer)?;
         let source = match mode {
-            ReadMode::Mapped => Source::Mapped(file.map(len)?),
+            ReadMode::Mapped => Source::Mapped(SharedBytes::new(file.map(len)?)),
             ReadMode::Positional => Source::Positional(file.clone()),
         };
         let shape = Shape {
@@ -228,12 +228,9 @@ impl Table {
     /// Brings the filter's bits for a hash towards the cache, so that questions to several tables
     /// wait for memory together. Does nothing if the table is read positionally.
     pub fn prefetch_filter(&self, hash: KeyHash) {
-        if self.shape.filter_blocks > 0 && self.pages.is_mapped() {
+        if self.shape.filter_blocks > 0 {
             let (page, at) = block_place(block_of(hash, self.shape.filter_blocks));
-            if let Ok(page) = self.pages.raw(self.shape.tree_end + page, 1) {
-                // A load whose result nothing waits for: the processor runs ahead of it.
-                std::hint::black_box(page.get(at));
-            }
+            self.pages.prefetch(self.shape.tree_end + page, at);
         }
     }
 
@@ -250,13 +247,36 @@ impl Table {
         if self.filter_contains(hash)? { self.get_unfiltered(key) } else { Ok(None) }
     }
 
+    /// As [`Table::get_hashed`], for a table that probably holds the key: goes down to its leaf while
+    /// the filter's bits come from memory. Slower where most tables that are asked do not hold it.
+    pub fn get_likely(&self, key: &[u8], hash: KeyHash) -> Result<Option<Found>> {
+        if self.shape.height < 2 || !self.pages.is_mapped() {
+            return self.get_hashed(key, hash);
+        }
+        self.prefetch_filter(hash);
+        let place = self.leaf_place(key, Verify::First);
+        if let Ok((number, _)) = place {
+            self.pages.prefetch_node(number);
+        }
+        if !self.filter_contains(hash)? {
+            return Ok(None); // also if the way down is damaged: the key is not there
+        }
+        let (number, end) = place?;
+        self.get_in(number, &self.pages.node(number, end, false, Verify::First)?, key)
+    }
+
     /// As [`Table::get`], without asking the filter: for a caller that did.
     pub fn get_unfiltered(&self, key: &[u8]) -> Result<Option<Found>> {
         if self.shape.height == 0 {
             return Ok(None);
         }
         let (number, leaf) = self.leaf_of(key, Verify::First)?;
-        let node = Node::parse(self.path(), number, 0, &leaf)?;
+        self.get_in(number, &leaf, key)
+    }
+
+    #[inline(always)]
+    fn get_in(&self, number: u32, leaf: &Part<'_>, key: &[u8]) -> Result<Option<Found>> {
+        let node = Node::parse(self.path(), number, 0, leaf)?;
         let (index, equal) = node.lower_bound(key)?;
         if !equal {
             return Ok(None);
@@ -272,7 +292,14 @@ impl Table {
 
     /// The leaf that holds `key` if any does. The table is not empty.
     #[inline(always)]
-    pub(crate) fn leaf_of(&self, key: &[u8], verify: Verify) -> Result<(u32, Pages<'_>)> {
+    pub(crate) fn leaf_of(&self, key: &[u8], verify: Verify) -> Result<(u32, Part<'_>)> {
+        let (number, end) = self.leaf_place(key, verify)?;
+        Ok((number, self.pages.node(number, end, false, verify)?))
+    }
+
+    /// Where that leaf is, and what is behind it.
+    #[inline(always)]
+    fn leaf_place(&self, key: &[u8], verify: Verify) -> Result<(u32, u32)> {
         let (mut number, mut end) = (self.shape.root, self.shape.tree_end);
         for height in (1..self.shape.height).rev() {
             let pages = self.pages.node(number, end, true, verify)?;
@@ -281,7 +308,7 @@ impl Table {
             let child = node.child(node.child_index(key)?)?;
             (number, end) = (child, number);
         }
-        Ok((number, self.pages.node(number, end, false, verify)?))
+        Ok((number, end))
     }
 
     fn filter_contains(&self, hash: KeyHash) -> Result<bool> {

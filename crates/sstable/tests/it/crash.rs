@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sstable::{Builder, ReadMode, Table};
+use sstable::{Builder, FoundValue, ReadMode, Table};
 use vfs::sim::{At, Fault, ImageKind, SimDisk, Times, What};
 use vfs::{Error, Random};
 
@@ -10,10 +10,15 @@ use crate::tables::{
     Model, build, entry, expect, found, inline, name, options, random_model, tall_model,
 };
 
-/// Some 700 KiB: three writes.
+/// Some 6 MiB: four writes, of which blocks are the first.
 fn model() -> Model {
     let mut model = tall_model(&mut Random::new(3), 100);
-    model.extend(random_model(&mut Random::new(4), 500, 3));
+    let mut random = Random::new(4);
+    model.extend(random_model(&mut random, 500, 3));
+    for key in 0..5_u8 {
+        let value = FoundValue::Inline(random.bytes(1 << 20).into());
+        model.insert(vec![50 * key, b'!'], (value, 0));
+    }
     model
 }
 
