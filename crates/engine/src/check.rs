@@ -139,7 +139,7 @@ fn check_indexes(state: &State, view: &View, report: &mut CheckReport) {
         report.bytes += shape.levels.iter().map(|(_, bytes)| bytes).sum::<u64>();
         let mut damage = Vec::new();
         let mut entries = 0;
-        let values = view.values(state.files.db_id, keyspace.id);
+        let values = view.values(state.files.db_id, keyspace.id).verifying();
         let mut visit = |entry: sstable::Entry<'_>| {
             entries += 1;
             match entry.value {
@@ -162,7 +162,7 @@ fn check_pointer(
     key: &[u8],
     bits: u64,
 ) -> Result<()> {
-    let values = view.values(state.files.db_id, keyspace.id);
+    let values = view.values(state.files.db_id, keyspace.id).verifying();
     let pointer = ValuePtr::from_bits(bits);
     if view.segments.place(pointer.address())?.is_none()
         && keyspace.index.newest_pointer(key, &values)? != Some(pointer)

@@ -347,7 +347,7 @@ impl Run {
             let address = chunk.address(candidate);
             // Verified again: what is copied is what was read now.
             let bytes = vlog::read_at(self.files.db_id, place, address, |record, bytes| {
-                Ok(bytes.slice(..record.encoded_len()))
+                Ok(bytes.slice(0..record.encoded_len()))
             });
             let bytes = bytes.map_err(|error| Failure::Source(error, vec![candidate.victim.0]))?;
             self.writer.append(address, &bytes, &mut moved).map_err(Failure::Output)?;
@@ -384,7 +384,7 @@ pub(crate) fn is_live(
     if planted::is(Bug::GcTrustsMemory) && keyspace.memtables.iter().any(is_newer) {
         return Ok(false);
     }
-    let values = view.values(files.db_id, keyspace.id);
+    let values = view.values(files.db_id, keyspace.id).verifying();
     let newest = keyspace.index.newest_pointer(key, &values)?;
     Ok(newest.is_some_and(|newest| newest.address() == address))
 }

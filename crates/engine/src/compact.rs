@@ -44,11 +44,11 @@ struct Plan {
 
 /// The merge an index needs most.
 pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Merge>> {
-    let MergeContext { files, keyspace, now_ms, .. } = context;
+    let MergeContext { files, keyspace, now_ms, flushes_wait, .. } = context;
     let plan = match &context.full {
         Some(full) if full.begin_round(FULL_MERGES_MAX) => plan_full(levels, *now_ms),
         Some(_) => None,
-        None => plan_needed(levels, files, *now_ms),
+        None => plan_needed(levels, files, *now_ms, *flushes_wait),
     }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
     if plan.lower.is_empty() && disjoint && !plan.rewrite {
@@ -58,15 +58,22 @@ pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Me
     Some(Box::new(Rewrite::new(levels.clone(), context, plan)))
 }
 
-fn plan_needed(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
+/// While flushes wait, level 0 may fill to two thirds of where writers stop, and the levels below it
+/// to twice their bytes: merges and flushes share one disk, and a burst of writes is over sooner if
+/// it is merged afterwards. Later merges also merge more files at once.
+fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) -> Option<Plan> {
     let options = &files.options;
-    if levels.levels.first().is_some_and(|level| level.len() >= options.level0_files) {
+    let (level0_files, slack) = match flushes_wait {
+        true => (options.level0_files.max(options.level0_files_max * 2 / 3), 2),
+        false => (options.level0_files, 1),
+    };
+    if levels.levels.first().is_some_and(|level| level.len() >= level0_files) {
         return Some(plan_level(levels, 0, levels.levels[0].to_vec()));
     }
     let mut target = options.level1_bytes;
     for (index, level) in levels.levels.iter().enumerate().skip(1) {
         let bytes: u64 = level.iter().map(|table| table.record.len).sum();
-        if bytes > target && index < LEVEL_MAX {
+        if bytes > target.saturating_mul(slack) && index < LEVEL_MAX {
             let overlap = |table: &Arc<LevelTable>| {
                 let below = overlapping(levels.levels.get(index + 1), std::slice::from_ref(table));
                 let below: u64 = below.iter().map(|table| table.record.len).sum();

@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
+use memtable::Pool;
 use sstable::{Builder, BuilderOptions, Expect, FileId, Table};
 use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct Files {
     next_file: AtomicU64,
     next_keyspace: AtomicU32,
     pub(crate) clock: Clock,
+    /// Memory of memtables that were flushed, for those to come: of one generation.
+    pub(crate) pool: Pool,
     retired: Mutex<Vec<Retired>>,
     pub(crate) reserve: Reserve,
 }
@@ -72,6 +75,7 @@ impl Files {
         clock_ms: u64,
     ) -> Files {
         let reserve = Reserve::new(options.reserve_bytes);
+        let pool = Pool::new(options.memtable_bytes);
         Files {
             fs,
             env,
@@ -81,6 +85,7 @@ impl Files {
             next_file: AtomicU64::new(next.file),
             next_keyspace: AtomicU32::new(next.keyspace),
             clock: Clock::starting_at(clock_ms),
+            pool,
             retired: Mutex::new(Vec::new()),
             reserve,
         }

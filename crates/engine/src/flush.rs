@@ -1,6 +1,8 @@
 //! A sealed generation becomes index files and value segments. The order is the promise:
 //!
-//! 1. every log segment up to the generation's end is synced, whatever the sync policy
+//! 1. if one of the generation's log segments becomes a value segment, all up to the generation's
+//!    end are synced, whatever the sync policy; if none does, nobody will read them again, and only
+//!    the start of the segment behind them is
 //! 2. copied values and index files are written and synced
 //! 3. their directory is synced
 //! 4. one MANIFEST edit names them all, and what of the log is not needed any more
@@ -121,16 +123,16 @@ impl Drop for Output<'_> {
 fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()> {
     let segments = generation.segments.read().clone();
     let last = segments.last().expect("a generation has a log segment").id();
-    if !planted::is(Bug::FlushBeforeLogSync) {
+    state.log.start_after(last)?;
+    let plan = plan(state, view, generation, &segments)?;
+    if !plan.promoted.is_empty() && !planted::is(Bug::FlushBeforeLogSync) {
         state.log.sync_sealed(last)?;
     }
-    // Everything in the generation is in place and synced, whoever has not yet said so.
+    // Everything in the generation is in place, and will be durable, whoever has not yet said so.
     let flushed_seq = generation.last_seq().max(view.flushed_seq);
     if !mistake("a flush does not publish") {
         state.publish(flushed_seq);
     }
-
-    let plan = plan(state, view, generation, &segments)?;
     let output = build(state, view, generation, &segments, &plan)?;
     if !planted::is(Bug::TableNameUnsynced) {
         state.sync_dir()?;

@@ -217,7 +217,7 @@ struct SlotOwner {
 impl SlotOwner {
     fn values(&self) -> Values<'_> {
         let (db_id, keyspace) = (self.files.db_id, self.keyspace);
-        Values { db_id, keyspace, segments: &self.segments }
+        Values { db_id, keyspace, segments: &self.segments, verifies: true }
     }
 
     fn is_same(&mut self, newer: Slot, older: Slot) -> Result<bool> {

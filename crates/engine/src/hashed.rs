@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use diskhash::{Builder, PARTITION, RUN};
 use sstable::{Entry, Found, FoundValue, Value};
-use vfs::Bytes;
+use vfs::Part;
 use vfs::planted::{self, Bug};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +23,7 @@ use crate::index::{
     BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
 };
 use crate::listed::Listed;
-use crate::record::{self, Record, RecordKind, ValuePtr};
+use crate::record::{Record, RecordKind, ValuePtr};
 use crate::slot::Slot;
 use crate::vlog::Values;
 
@@ -34,7 +34,7 @@ impl HashIndex {
         &self,
         key: &[u8],
         values: &Values<'_>,
-        mut answer: impl FnMut(Slot, &Record<'_>, &Bytes) -> R,
+        mut answer: impl FnMut(Slot, &Record<'_>, &Part<'_>) -> R,
     ) -> Result<Option<R>> {
         let mut found = Ok(None);
         self.generation().candidates(self.table.hash(key), &mut |slot| {
@@ -59,7 +59,7 @@ impl Index for HashIndex {
         self.find(key, values, |slot, record, bytes| {
             let value = match record.kind {
                 RecordKind::Put if !slot.is_delete => {
-                    FoundValue::Inline(record::value_of(bytes, record.value))
+                    FoundValue::Inline(bytes.slice_ref(record.value))
                 }
                 _ => FoundValue::Tombstone,
             };

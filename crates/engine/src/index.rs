@@ -86,6 +86,8 @@ pub(crate) struct MergeContext {
     pub(crate) dissolve: Arc<Listed>,
     /// When the merge is planned, in milliseconds since 1970: what had expired by then may go.
     pub(crate) now_ms: u64,
+    /// Sealed generations wait to be flushed: what a merge writes delays them.
+    pub(crate) flushes_wait: bool,
     /// The full merge it is part of.
     pub(crate) full: Option<Arc<FullMerge>>,
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use vfs::{Job, Next};
+use wal::AppendMode;
 
 use crate::collect;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,7 +34,15 @@ pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
         }
         _ => None,
     };
-    Ok(Jobs { flush, merge, gc, sync })
+    let ready = match state.log.append_mode() {
+        AppendMode::Mapped => Some(job(state, "log", |state| {
+            state.log.make_ready();
+            state.log.start_active().map_err(|error| state.judge(error.into()))?;
+            Ok(Next::Park)
+        })?),
+        _ => None,
+    };
+    Ok(Jobs { flush, merge, gc, sync, ready })
 }
 
 /// A job that calls `step` when it asks for it.
@@ -72,7 +81,7 @@ pub(crate) fn stop(state: &State) {
     if let Some(jobs) = state.jobs.get() {
         jobs.flush.stop();
         jobs.merge.stop();
-        for job in [&jobs.gc, &jobs.sync].into_iter().flatten() {
+        for job in [&jobs.gc, &jobs.sync, &jobs.ready].into_iter().flatten() {
             job.stop();
         }
     }

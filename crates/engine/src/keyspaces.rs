@@ -116,7 +116,7 @@ fn new_index(
 }
 
 fn add_to_view(state: &State, id: u32, name: &Arc<str>, kind: IndexKind, index: Arc<dyn Index>) {
-    let table = new_memtable(kind);
+    let table = new_memtable(kind, &state.files.pool);
     let (name, memtables) = (name.clone(), vec![table.clone()]);
     let keyspace = KeyspaceView { id, name, kind, memtables, index };
     let mut commit = state.commit.lock();

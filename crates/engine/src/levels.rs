@@ -383,6 +383,10 @@ impl Cursor for LevelCursor {
     fn value_bytes(&self) -> Bytes {
         self.cursor.as_ref().expect("the cursor is valid").value_bytes()
     }
+
+    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+        self.cursor.as_ref()?.pointer_ahead(steps)
+    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,9 @@ fn plan(state: &State, keyspace: u32, full: Option<&Arc<FullMerge>>) -> Option<B
     let (files, segments) = (state.files.clone(), view.segments.clone());
     let dissolve = Arc::new(dissolve::sparse(&segments));
     let (now_ms, full) = (full.map_or_else(|| state.now_ms(), |full| full.now_ms), full.cloned());
-    index.plan_merge(&MergeContext { files, keyspace, segments, dissolve, now_ms, full })
+    let flushes_wait = !view.sealed.is_empty();
+    let context = MergeContext { files, keyspace, segments, dissolve, now_ms, flushes_wait, full };
+    index.plan_merge(&context)
 }
 
 /// Runs a merge, and on a full disk another one like it with what the reserve gives. The caller

@@ -21,19 +21,24 @@ impl Index for Levels {
     fn get(&self, key: &[u8], _values: &Values<'_>) -> Result<Option<Found>> {
         let hash = sstable::key_hash(key);
         let Some((newest, deeper)) = self.levels.split_first() else { return Ok(None) };
+        if newest.len() > 1 {
+            newest.iter().for_each(|table| table.table.prefetch_filter(hash));
+        }
         for table in newest.iter().filter(|table| table.covers(key)) {
             if let Some(found) = table.table.get_hashed(key, hash)? {
                 return Ok(Some(found));
             }
         }
-        for level in deeper {
+        let Some((deepest, between)) = deeper.split_last() else { return Ok(None) };
+        for level in between {
             if let Some(table) = find(level, key)
                 && let Some(found) = table.table.get_hashed(key, hash)?
             {
                 return Ok(Some(found));
             }
         }
-        Ok(None)
+        // Most keys are there.
+        find(deepest, key).map_or(Ok(None), |table| Ok(table.table.get_likely(key, hash)?))
     }
 
     fn newest_pointer(&self, key: &[u8], values: &Values<'_>) -> Result<Option<ValuePtr>> {

@@ -16,6 +16,7 @@ use crate::options::IndexKind;
 use crate::pins::Pin;
 use crate::read::{self, Value};
 use crate::reads::Inside;
+use crate::record::ValuePtr;
 use crate::scan::Scan;
 use crate::state::State;
 use crate::view::View;
@@ -161,6 +162,10 @@ impl DoubleEndedIterator for Range {
 
 impl std::iter::FusedIterator for Range {}
 
+/// Entries between the one that a scan is at and the one whose record it asks for: memory answers
+/// about so many questions at once.
+const AHEAD: usize = 8;
+
 impl Open {
     /// Tells the transaction, if it is in one, what it is about to show.
     fn take_note(&self, stepped: &Result<Option<(Key, Value)>>, forward: bool) {
@@ -207,6 +212,9 @@ impl Open {
             let key = Key::new(entry.key);
             let value = match entry.value {
                 sstable::Value::Pointer(bits) => {
+                    if forward && let Some(bits) = cursor.pointer_ahead(AHEAD) {
+                        self.view.segments.prefetch(ValuePtr::from_bits(bits));
+                    }
                     read::pointed_value(&self.state, &self.view, bits, self.keyspace, &key)?
                 }
                 _ => cursor.value_bytes(),

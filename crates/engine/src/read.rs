@@ -91,7 +91,7 @@ enum Newest {
 /// The value of a key in the newest state.
 pub(crate) fn get(state: &State, keyspace: u32, key: &[u8]) -> Result<Option<Value>> {
     state.check_open()?;
-    let view = state.view();
+    let view = state.look();
     let seq = state.visible();
     get_at(state, &view, seq, keyspace, key)
 }

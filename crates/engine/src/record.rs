@@ -31,12 +31,14 @@
 use std::path::Path;
 
 use vfs::planted::{self, Bug};
-use vfs::{Bytes, Checksum, Error, Reader, Result};
+use vfs::{Checksum, Error, Reader, Result};
 use wal::{Position, SegmentId};
 
 use crate::options::{KEY_LEN_MAX, VALUE_LEN_MAX};
 
 pub(crate) const HEADER_LEN: usize = 24;
+/// No two records share a mark: each takes a header, a key and what makes it a multiple of 8.
+const _: () = assert!((HEADER_LEN + 1).next_multiple_of(ALIGN) >= wal::MARK_BYTES);
 pub(crate) const EXPIRY_LEN: usize = 8;
 const ALIGN: usize = 8;
 const KIND_PUT: u8 = 1;
@@ -171,6 +173,22 @@ pub(crate) fn decode<'a>(
     physical: u64,
     bytes: &'a [u8],
 ) -> Result<(Record<'a>, usize)> {
+    let (record, len, crc) = decode_verified(path, physical, bytes)?;
+    let found = checksum(db_id, address, &bytes[4..len]);
+    if found != crc && !planted::is(Bug::RecordUnchecked) {
+        let (expected, found) = (found.into(), crc.into());
+        return Err(Error::corrupt("record checksum", path, physical, expected, found));
+    }
+    Ok((record, len))
+}
+
+/// As [`decode`], of bytes whose checksum was right before. Says what it is, too.
+#[inline]
+pub(crate) fn decode_verified<'a>(
+    path: &'a Path,
+    physical: u64,
+    bytes: &'a [u8],
+) -> Result<(Record<'a>, usize, u32)> {
     let mut reader = Reader::new(path, physical, bytes);
     let header = decode_header(&mut reader)?;
     let len = header.record_len();
@@ -178,26 +196,16 @@ pub(crate) fn decode<'a>(
         let found = bytes.len() as u64;
         return Err(Error::corrupt("record length", path, physical, len as u64, found));
     }
-    let crc = checksum(db_id, address, &bytes[4..len]);
-    if crc != header.crc && !planted::is(Bug::RecordUnchecked) {
-        let (expected, found) = (crc.into(), header.crc.into());
-        return Err(Error::corrupt("record checksum", path, physical, expected, found));
-    }
     let expiry = if header.has_expiry { reader.u64("expiry")? } else { 0 };
     let key = reader.bytes("key", header.key_len)?;
     let value = reader.bytes("value", header.value_len)?;
-    let Header { seq, kind, keyspace, .. } = header;
-    Ok((Record { keyspace, seq, kind, expiry, key, value }, len))
+    let Header { crc, seq, kind, keyspace, .. } = header;
+    Ok((Record { keyspace, seq, kind, expiry, key, value }, len, crc))
 }
 
 /// The length of the record whose header starts `bytes`; not verified beyond its limits.
 pub(crate) fn peek_len(path: &Path, physical: u64, bytes: &[u8]) -> Result<usize> {
     Ok(decode_header(&mut Reader::new(path, physical, bytes))?.record_len())
-}
-
-/// The value inside the bytes of a record that [`decode`] accepted, without a copy.
-pub(crate) fn value_of(bytes: &Bytes, record_value: &[u8]) -> Bytes {
-    bytes.slice_ref(record_value)
 }
 
 /// A record starts below this offset, so that a pointer can name it.

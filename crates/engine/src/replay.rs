@@ -60,7 +60,7 @@ pub(crate) fn replay(
     let memtables: Vec<(u32, Arc<Memtable>)> = catalog
         .keyspaces
         .iter()
-        .map(|(id, keyspace)| (*id, new_memtable(keyspace.index)))
+        .map(|(id, keyspace)| (*id, new_memtable(keyspace.index, &files.pool)))
         .collect();
     let mut batches = 0;
     let start = Start {

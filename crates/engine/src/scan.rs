@@ -15,7 +15,7 @@ use crate::hash_delta::HashIndex;
 use crate::key::Key;
 use crate::read::{self, Value};
 use crate::reads::{Inside, Watch};
-use crate::record::{self, RecordKind, ValuePtr};
+use crate::record::{RecordKind, ValuePtr};
 use crate::slot::Slot;
 use crate::state::State;
 use crate::view::View;
@@ -141,7 +141,7 @@ impl Scan {
                 {
                     return Ok(None);
                 }
-                let value = Value::new(record::value_of(bytes, record.value));
+                let value = Value::new(bytes.slice_ref(record.value));
                 Ok(Some((Key::new(record.key), value)))
             })?;
             // A record that was dropped was shadowed.

@@ -16,7 +16,9 @@ pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
     state.log.rotate()?;
     let segment = state.log.segment(state.log.active()).expect("the log has its active segment");
     let view = state.view();
-    let fresh = |keyspace: &Arc<KeyspaceView>| (keyspace.id, new_memtable(keyspace.kind));
+    let fresh = |keyspace: &Arc<KeyspaceView>| {
+        (keyspace.id, new_memtable(keyspace.kind, &state.files.pool))
+    };
     let memtables: Vec<_> = view.keyspaces.iter().map(fresh).collect();
     for ((id, table), (fresh_id, fresh)) in commit.memtables.iter().zip(&memtables) {
         assert!(id == fresh_id, "keyspaces come and go under the commit lock");
@@ -45,6 +47,7 @@ pub(crate) fn seal(state: &State, commit: &mut Commit) -> Result<()> {
     commit.log_bytes = 0;
     commit.unlogged = false;
     state.wake_flush();
+    state.wake_ready();
     Ok(())
 }
 

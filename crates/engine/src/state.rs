@@ -4,12 +4,13 @@
 //! commit, view, then the leaves (segments of a generation, failure, pins). The file-level lock is `LOCK`.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use memtable::Memtable;
 use vfs::planted::{self, Bug};
 use vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use vfs::sync::{Mutex, OnceLock, RwLock, mistake};
+use vfs::sync::{Mutex, OnceLock, Swap, mistake};
 use vfs::{Job, Lock};
 use wal::{Log, Staged};
 
@@ -101,8 +102,10 @@ pub(crate) struct State {
     pub(crate) manifest: Mutex<Manifest>,
     /// 5. Log order, next seq, active memtables. Held while staging; never across a sync.
     pub(crate) commit: Mutex<Commit>,
-    /// 6. What readers see. Held to read or swap the pointer; never across I/O.
-    view: RwLock<Arc<View>>,
+    /// What readers see. Replaced under `swapping`.
+    view: Swap<View>,
+    /// 6. Held to replace the view; never across I/O.
+    swapping: Mutex<()>,
     /// Leaf. Why the database is read-only.
     failure: Mutex<Option<Error>>,
     /// Leaf. Files that garbage collection could not read, and why.
@@ -125,6 +128,8 @@ pub(crate) struct Jobs {
     pub(crate) merge: Box<dyn Job>,
     pub(crate) gc: Option<Box<dyn Job>>,
     pub(crate) sync: Option<Box<dyn Job>>,
+    /// Makes memory ready for the log, where it appends to a mapping.
+    pub(crate) ready: Option<Box<dyn Job>>,
 }
 
 /// What [`State::new`] needs.
@@ -152,7 +157,8 @@ impl State {
             collecting: Mutex::default(),
             manifest: Mutex::new(manifest),
             commit: Mutex::new(commit),
-            view: RwLock::new(Arc::new(view)),
+            view: Swap::new(Arc::new(view)),
+            swapping: Mutex::new(()),
             failure: Mutex::new(None),
             unreadable: Mutex::default(),
             doubtful: Mutex::default(),
@@ -168,15 +174,21 @@ impl State {
 
     /// The newest view.
     pub(crate) fn view(&self) -> Arc<View> {
-        self.view.read().clone()
+        self.view.get()
+    }
+
+    /// The newest view, for one look.
+    #[inline]
+    pub(crate) fn look(&self) -> impl Deref<Target = Arc<View>> {
+        self.view.look()
     }
 
     /// Replaces the view by what `change` makes of the newest one.
     pub(crate) fn swap_view(&self, change: impl FnOnce(&View) -> View) {
-        let mut view = self.view.write();
-        let next = change(&view);
+        let _alone = self.swapping.lock();
+        let next = change(&self.view.get());
         self.pressed.store(next.is_pressed(&self.files), Ordering::Relaxed);
-        *view = Arc::new(next);
+        self.view.set(Arc::new(next));
     }
 
     pub(crate) fn visible(&self) -> u64 {
@@ -193,7 +205,7 @@ impl State {
         loop {
             let view = self.view();
             let seq = self.visible();
-            let is_newest = Arc::ptr_eq(&view, &self.view.read());
+            let is_newest = Arc::ptr_eq(&view, &self.view.look());
             if is_newest || mistake("a view may be older than its seq") {
                 assert!(view.flushed_seq <= seq, "a flush publishes before it swaps the view");
                 return (view, seq);
@@ -355,6 +367,13 @@ impl State {
     pub(crate) fn wake_flush(&self) {
         if let Some(jobs) = self.jobs.get() {
             jobs.flush.wake();
+        }
+    }
+
+    /// The log's mapping runs short of memory that is ready.
+    pub(crate) fn wake_ready(&self) {
+        if let Some(ready) = self.jobs.get().and_then(|jobs| jobs.ready.as_ref()) {
+            ready.wake();
         }
     }
 

@@ -20,7 +20,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-use memtable::{Entry, Kind, Memtable};
+use memtable::{Entry, Kind, Memtable, Pool};
 
 use vfs::planted::{self, Bug};
 
@@ -269,7 +269,7 @@ impl Transaction {
         self.bytes = bytes;
         let id = keyspace.id;
         let table = self.own(id).cloned().unwrap_or_else(|| {
-            let table = new_memtable(keyspace.kind());
+            let table = new_memtable(keyspace.kind(), &Pool::default());
             self.own.push((id, table.clone()));
             table
         });

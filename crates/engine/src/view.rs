@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use memtable::{Memtable, Order};
+use memtable::{Memtable, Order, Pool};
 use vfs::sync::RwLock;
 use vfs::sync::atomic::AtomicBool;
 use wal::{Segment, SegmentId};
@@ -88,7 +88,7 @@ impl View {
 
     /// What a keyspace's index reads its records from.
     pub(crate) fn values(&self, db_id: u64, keyspace: u32) -> Values<'_> {
-        Values { db_id, keyspace, segments: &self.segments }
+        Values { db_id, keyspace, segments: &self.segments, verifies: false }
     }
 
     /// The view with one keyspace's part replaced.
@@ -110,10 +110,10 @@ impl View {
 }
 
 /// An empty memtable for a keyspace.
-pub(crate) fn new_memtable(kind: IndexKind) -> Arc<Memtable> {
+pub(crate) fn new_memtable(kind: IndexKind, pool: &Pool) -> Arc<Memtable> {
     let order = match kind {
         IndexKind::BTree => Order::Ordered,
         IndexKind::Hash => Order::Unordered,
     };
-    Arc::new(Memtable::new(order))
+    Arc::new(Memtable::new_in(order, pool))
 }

@@ -4,11 +4,12 @@
 //! reading is the same for both: find the segment, read the record, check that it is the one the
 //! index meant.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use vfs::planted::{self, Bug};
-use vfs::{Bytes, Name};
+use vfs::{Bytes, Name, Part};
 use wal::{Position, Segment, SegmentId, SegmentWriter};
 
 use crate::catalog::{SegmentOrigin, SegmentRecord};
@@ -22,11 +23,11 @@ use crate::remap::Remap;
 #[derive(Clone, Default)]
 pub(crate) struct Segments {
     /// Files whose records never moved, by the address space they are.
-    files: HashMap<SegmentId, Arc<Segment>>,
+    files: FxHashMap<SegmentId, Arc<Segment>>,
     /// Files of records that moved; no pointer names them.
-    moved: HashMap<SegmentId, Arc<Segment>>,
+    moved: FxHashMap<SegmentId, Arc<Segment>>,
     /// By the address space whose records moved.
-    remaps: HashMap<SegmentId, Arc<Remap>>,
+    remaps: FxHashMap<SegmentId, Arc<Remap>>,
 }
 
 impl Segments {
@@ -99,6 +100,15 @@ impl Segments {
         Ok(())
     }
 
+    /// Asks for the memory of a record that will be read soon.
+    pub(crate) fn prefetch(&self, pointer: ValuePtr) {
+        // Of a long one the processor fetches the rest by itself once it is read.
+        const LEN_MAX: usize = 192;
+        if let Ok(Some(Place { segment, offset })) = self.place(pointer.address()) {
+            segment.prefetch(offset, pointer.len_max().map_or(LEN_MAX, |len| len.min(LEN_MAX)));
+        }
+    }
+
     /// Where the record with an address is now; `None` if it was dropped, which only happens to
     /// one that a newer entry shadowed.
     pub(crate) fn place(&self, address: Position) -> Result<Option<Place<'_>>> {
@@ -127,7 +137,7 @@ pub(crate) fn read_record<R>(
     db_id: u64,
     place: Place<'_>,
     pointer: ValuePtr,
-    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+    read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
 ) -> Result<R> {
     match pointer.len_max() {
         Some(len_max) => read_within(db_id, place, pointer.address(), len_max, read),
@@ -140,10 +150,10 @@ pub(crate) fn read_at<R>(
     db_id: u64,
     place: Place<'_>,
     address: Position,
-    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+    read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
 ) -> Result<R> {
     let Place { segment, offset } = place;
-    let header = segment.bytes(offset, left_of(place).min(record::HEADER_LEN))?;
+    let header = segment.part(offset, left_of(place).min(record::HEADER_LEN))?;
     let len = record::peek_len(segment.path(), offset, &header)?;
     read_within(db_id, place, address, len, read)
 }
@@ -157,12 +167,46 @@ fn read_within<R>(
     place: Place<'_>,
     address: Position,
     len_max: usize,
-    read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+    read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
 ) -> Result<R> {
     let Place { segment, offset } = place;
-    let bytes = segment.bytes(offset, left_of(place).min(len_max))?;
+    let bytes = segment.part(offset, left_of(place).min(len_max))?;
     let (record, _) = record::decode(db_id, address, segment.path(), offset, &bytes)?;
     read(record, &bytes)
+}
+
+/// As [`read_record`], but verifies a record that is mapped only once since it was.
+#[inline]
+fn look_at_record<R>(
+    db_id: u64,
+    place: Place<'_>,
+    pointer: ValuePtr,
+    read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
+) -> Result<R> {
+    let Place { segment, offset } = place;
+    if !segment.is_marked(offset) {
+        return read_record(db_id, place, pointer, |record, bytes| {
+            segment.mark(offset);
+            read(record, bytes)
+        });
+    }
+    // Of a long record only the header says how long it is.
+    let len_max = pointer.len_max().unwrap_or(usize::MAX);
+    let bytes = segment.part(offset, left_of(place).min(len_max))?;
+    touch(&bytes);
+    let (record, ..) = record::decode_verified(segment.path(), offset, &bytes)?;
+    read(record, &bytes)
+}
+
+/// Loads the first lines of a record all at once: what is decoded says where the next bytes are, so
+/// that by itself the processor would wait for one line after the other.
+#[inline]
+fn touch(bytes: &[u8]) {
+    const LINE_LEN: usize = 64;
+    const LINES: usize = 4;
+    for line in bytes.iter().step_by(LINE_LEN).take(LINES) {
+        std::hint::black_box(*line);
+    }
 }
 
 /// The value of a key's record, verified: checksum, address, keyspace and key.
@@ -174,13 +218,19 @@ pub(crate) fn read_value(
     key: &[u8],
 ) -> Result<Bytes> {
     read_record(db_id, place, pointer, |record, bytes| {
-        if record.keyspace != keyspace || record.key != key {
-            let (expected, found) = (u64::from(keyspace), u64::from(record.keyspace));
-            let path = place.segment.path();
-            return Err(Error::corrupt("key of a record", path, place.offset, expected, found));
-        }
-        Ok(record::value_of(bytes, record.value))
+        require_key(place, keyspace, key, &record)?;
+        Ok(bytes.slice_ref(record.value))
     })
+}
+
+#[inline]
+fn require_key(place: Place<'_>, keyspace: u32, key: &[u8], record: &Record<'_>) -> Result<()> {
+    if record.keyspace == keyspace && record.key == key {
+        return Ok(());
+    }
+    let (expected, found) = (u64::from(keyspace), u64::from(record.keyspace));
+    let path = place.segment.path();
+    Err(Error::corrupt("key of a record", path, place.offset, expected, found))
 }
 
 /// Reads records of one keyspace from what its index's pointers name.
@@ -189,13 +239,38 @@ pub(crate) struct Values<'a> {
     pub(crate) db_id: u64,
     pub(crate) keyspace: u32,
     pub(crate) segments: &'a Segments,
+    /// Every record is verified each time it is read, not once since its segment was mapped.
+    pub(crate) verifies: bool,
+}
+
+impl<'a> Values<'a> {
+    /// The same for a reader that verifies everything: a check, a collection.
+    pub(crate) fn verifying(self) -> Values<'a> {
+        Values { verifies: true, ..self }
+    }
 }
 
 impl Values<'_> {
+    #[inline]
+    fn read<R>(
+        &self,
+        place: Place<'_>,
+        pointer: ValuePtr,
+        read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
+    ) -> Result<R> {
+        match self.verifies {
+            true => read_record(self.db_id, place, pointer, read),
+            false => look_at_record(self.db_id, place, pointer, read),
+        }
+    }
+
     /// The value of a key, verified.
     pub(crate) fn value(&self, pointer: ValuePtr, key: &[u8]) -> Result<Bytes> {
         match self.segments.place(pointer.address())? {
-            Some(place) => read_value(self.db_id, place, pointer, self.keyspace, key),
+            Some(place) => self.read(place, pointer, |record, bytes| {
+                require_key(place, self.keyspace, key, &record)?;
+                Ok(bytes.slice_ref(record.value))
+            }),
             None => Err(dropped_record(pointer)),
         }
     }
@@ -204,10 +279,10 @@ impl Values<'_> {
     pub(crate) fn record<R>(
         &self,
         pointer: ValuePtr,
-        read: impl FnOnce(Record<'_>, &Bytes) -> Result<R>,
+        read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
     ) -> Result<Option<R>> {
         let Some(place) = self.segments.place(pointer.address())? else { return Ok(None) };
-        read_record(self.db_id, place, pointer, |record, bytes| {
+        self.read(place, pointer, |record, bytes| {
             if record.keyspace != self.keyspace {
                 let (expected, found) = (u64::from(self.keyspace), u64::from(record.keyspace));
                 let (path, offset) = (place.segment.path(), place.offset);
@@ -230,7 +305,7 @@ pub(crate) fn dropped_record(pointer: ValuePtr) -> Error {
 /// The bytes a record takes, from its header alone.
 pub(crate) fn record_len(segment: &Segment, pointer: ValuePtr) -> Result<u64> {
     let address = pointer.address();
-    let header = segment.bytes(address.offset, record::HEADER_LEN)?;
+    let header = segment.part(address.offset, record::HEADER_LEN)?;
     Ok(record::peek_len(segment.path(), address.offset, &header)? as u64)
 }
 

@@ -220,11 +220,7 @@ fn stage(
         commit.last_staged = Some(staged);
     }
     commit.last_seq = seq;
-    let inline_max = state.files.options.inline_max;
-    for (index, op) in ops.iter().enumerate() {
-        let pointer = commit.pointers.get(index).copied();
-        insert(&mut commit, op, seq, expiry_of(op, now_ms), pointer, inline_max);
-    }
+    insert(&mut commit, ops, seq, now_ms, state.files.options.inline_max);
     let user: usize = ops.iter().map(|op| op.key.len() + op.value.len()).sum();
     state.counters.user_bytes.fetch_add(user as u64, Ordering::Relaxed);
     Ok(Placed { seq, frame: commit.last_staged })
@@ -251,12 +247,19 @@ fn append(
     now_ms: u64,
 ) -> Result<Staged> {
     let db_id = state.files.db_id;
-    let pointers = &mut commit.pointers;
+    let Commit { pointers, memtables, .. } = commit;
+    let table = match ops {
+        [op] => find(memtables, op.keyspace),
+        _ => None, // in a batch the table looks ahead itself
+    };
     let clock = &state.files.clock;
     let told = clock.due().map(|told_ms| (told_ms, record::clock(seq, told_ms)));
     let told = told.filter(|(_, record)| len + record.encoded_len() <= BATCH_LEN_MAX);
     let frame_len = len + told.map_or(0, |(_, record)| record.encoded_len());
     let staged = state.log.stage(seq, frame_len, &mut |address, out| {
+        if let Some(table) = table {
+            table.expect(ops[0].key);
+        }
         pointers.clear();
         let mut at = 0;
         for op in ops {
@@ -284,6 +287,9 @@ fn append(
     if staged.rotated {
         follow_rotation(state)?;
     }
+    if staged.runs_short {
+        state.wake_ready();
+    }
     let frame_len = staged.end.offset - staged.position.offset;
     commit.log_bytes += frame_len;
     state.counters.log_bytes.fetch_add(frame_len, Ordering::Relaxed);
@@ -301,21 +307,41 @@ fn follow_rotation(state: &State) -> Result<()> {
     state.check_held()
 }
 
-fn find(commit: &Commit, keyspace: u32) -> Option<&Arc<Memtable>> {
-    let index = commit.memtables.binary_search_by_key(&keyspace, |(id, _)| *id).ok()?;
-    commit.memtables.get(index).map(|(_, table)| table)
+fn find(memtables: &[(u32, Arc<Memtable>)], keyspace: u32) -> Option<&Arc<Memtable>> {
+    let index = memtables.binary_search_by_key(&keyspace, |(id, _)| *id).ok()?;
+    memtables.get(index).map(|(_, table)| table)
 }
 
-/// Puts one entry into its memtable: the value itself, or the pointer to a large one that the log
-/// holds.
-fn insert(
-    commit: &mut Commit,
-    op: &Op<'_>,
+/// Puts the entries of a batch into their memtables.
+fn insert(commit: &mut Commit, ops: &[Op<'_>], seq: u64, now_ms: u64, inline_max: usize) {
+    let mut at = 0;
+    for run in ops.chunk_by(|one, next| one.keyspace == next.keyspace) {
+        let pointer = |index: usize| commit.pointers.get(at + index).copied();
+        let entry = |(index, op)| entry(op, seq, now_ms, pointer(index), inline_max);
+        let table = find(&commit.memtables, run[0].keyspace).expect("every keyspace was looked up");
+        let before = table.bytes();
+        match run {
+            [op] => table.insert_one(entry((0, op))),
+            _ => table.insert(&run.iter().enumerate().map(entry).collect::<Vec<_>>()),
+        }
+        // A reader may have put the keys in order in between, which takes less than was allowed
+        // for.
+        let grown = table.bytes().saturating_sub(before);
+        at += run.len();
+        commit.bytes += grown;
+        commit.entries += run.len() as u64;
+    }
+}
+
+/// One write as its memtable holds it: with the value itself, or with the pointer to a large one
+/// that the log holds.
+fn entry<'a>(
+    op: &Op<'a>,
     seq: u64,
-    expiry: u64,
+    now_ms: u64,
     pointer: Option<ValuePtr>,
     inline_max: usize,
-) {
+) -> Entry<'a> {
     let kind = match op.kind {
         RecordKind::Delete => Kind::Delete,
         RecordKind::Put if pointer.is_some() && op.value.len() > inline_max => Kind::Pointer,
@@ -323,13 +349,7 @@ fn insert(
     };
     let value = if kind == Kind::Put { op.value } else { &[] };
     let pointer = pointer.map_or(0, ValuePtr::bits);
-    let table = find(commit, op.keyspace).expect("every keyspace was looked up");
-    let before = table.bytes();
-    table.insert_one(Entry { key: op.key, seq, kind, expiry, pointer, value });
-    // A reader may have put the keys in order in between, which takes less than was allowed for.
-    let grown = table.bytes().saturating_sub(before);
-    commit.bytes += grown;
-    commit.entries += 1;
+    Entry { key: op.key, seq, kind, expiry: expiry_of(op, now_ms), pointer, value }
 }
 
 /// The commit lock, with room in the active generation. Waits for flushes and merges if it must:
@@ -355,7 +375,7 @@ fn commit_with_room<'a>(state: &'a State, ops: &[Op<'_>]) -> Result<MutexGuard<'
 
 fn require_keyspaces(commit: &Commit, ops: &[Op<'_>]) -> Result<()> {
     for op in ops {
-        if find(commit, op.keyspace).is_none() {
+        if find(&commit.memtables, op.keyspace).is_none() {
             let message = format!("keyspace number {} was dropped", op.keyspace);
             return Err(Error::new(ErrorKind::NotFound, message));
         }

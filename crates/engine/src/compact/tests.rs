@@ -71,11 +71,11 @@ fn context(files: &Arc<Files>, full: bool) -> MergeContext {
     let (files, segments, dissolve) = (files.clone(), Arc::default(), Arc::default());
     let now_ms = files.now_ms();
     let full = full.then(|| Arc::new(FullMerge::new(now_ms)));
-    MergeContext { files, keyspace: 0, segments, dissolve, now_ms, full }
+    MergeContext { files, keyspace: 0, segments, dissolve, now_ms, flushes_wait: false, full }
 }
 
 fn get(levels: &Levels, key: &[u8]) -> Option<sstable::Found> {
-    let values = Values { db_id: 7, keyspace: 0, segments: &Segments::default() };
+    let values = Values { db_id: 7, keyspace: 0, segments: &Segments::default(), verifies: true };
     levels.get(key, &values).expect("a healthy disk")
 }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 
+use vfs::Random;
 use vfs::testing::check_dump;
-use vfs::{Bytes, Random};
 use wal::{Position, SegmentId};
 
 use super::*;
@@ -140,13 +140,4 @@ fn a_pointer_keeps_segment_and_offset_and_bounds_the_length() {
             }
         }
     }
-}
-
-#[test]
-fn a_value_is_handed_out_without_a_copy() {
-    let bytes = Bytes::from(encoded(128, &record(7, RecordKind::Put, 0, b"lotus")));
-    let (found, _) = decoded(128, &bytes).expect("it is whole");
-    let value = value_of(&bytes, found.value);
-    assert_eq!(&value[..], b"lotus");
-    assert!(bytes.as_ptr_range().contains(&value.as_ptr()));
 }

@@ -56,7 +56,7 @@ fn copied_records_share_frames_and_each_is_where_its_pointer_says() {
     let headers = records.len() as u64 * wal::HEADER_LEN + frames * wal::FRAME_HEADER_LEN;
     assert_eq!(len, bytes + headers, "nothing but records and headers");
     assert!(frames < 60, "{frames} frames");
-    let values = Values { db_id: 7, keyspace: 3, segments: &segments };
+    let values = Values { db_id: 7, keyspace: 3, segments: &segments, verifies: true };
     for (number, (pointer, kind, expiry, value)) in (0_u64..).zip(&written) {
         let same = values.record(*pointer, |record, _| {
             assert_eq!((record.seq, record.kind, record.expiry), (number + 1, *kind, *expiry));
