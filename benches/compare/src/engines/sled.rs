@@ -12,7 +12,7 @@ pub(super) const KIND: Kind = Kind {
     is_ours: false,
     is_ordered: true,
     survives_kill: false,
-    has_durable_puts: true,
+    has_durable_puts: false,
     needs_large_values: false,
     is_slow: true,
     open,
