@@ -128,7 +128,8 @@ pub(crate) struct Jobs {
     pub(crate) merge: Box<dyn Job>,
     pub(crate) gc: Option<Box<dyn Job>>,
     pub(crate) sync: Option<Box<dyn Job>>,
-    /// Makes memory ready for the log, where it appends to a mapping.
+    /// Makes memory ready for the log, where it appends to a mapping, and the starts of its segments
+    /// durable.
     pub(crate) ready: Option<Box<dyn Job>>,
 }
 
@@ -370,7 +371,8 @@ impl State {
         }
     }
 
-    /// The log's mapping runs short of memory that is ready.
+    /// The log's mapping runs short of memory that is ready, or a segment was begun whose start is
+    /// to be durable.
     pub(crate) fn wake_ready(&self) {
         if let Some(ready) = self.jobs.get().and_then(|jobs| jobs.ready.as_ref()) {
             ready.wake();

@@ -35,9 +35,7 @@ pub(super) fn read_only(fd: &OwnedFd, len: usize) -> std::io::Result<Bytes> {
 /// Bytes behind the end that are made ready for appends in one go: at first and after a sync, and
 /// at most. They are also what a sync writes at least.
 const READY_BYTES_MIN: u64 = 4 << 10;
-const READY_BYTES_MAX: u64 = 2 << 20;
-/// What another thread makes ready at once.
-const READY_BYTES_STEP: u64 = BLOCK_LEN as u64;
+const READY_BYTES_MAX: u64 = BLOCK_LEN as u64;
 
 /// A page is at least so long.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -109,7 +107,7 @@ impl StdAppendMap {
     /// ext4, 176 B an append: 110 ns instead of 530, the longest 0.4 ms instead of 20 ms).
     ///
     /// A page is written whole by a sync, so what is made ready after one is small again: 176 B and
-    /// a sync took 0.17 ms with 64 KiB and 0.8 ms with 2 MiB. Until the large page that the end is
+    /// a sync took 0.17 ms with 64 KiB and 0.8 ms with 2 MiB; with one page it writes what others do. Until the large page that the end is
     /// in is used up, a sync still writes it.
     fn make_ready_upto(&self, upto: u64) {
         let _alone = self.making_ready.lock();
@@ -134,11 +132,11 @@ impl StdAppendMap {
     }
 
     /// Makes the next bytes ready, beside appends, which wait for no more than one such step.
-    fn make_step_ready(&self) {
+    fn make_more_ready(&self) {
         let (from, upto) = {
             let _alone = self.making_ready.lock();
             let from = self.ready.load(Ordering::Relaxed);
-            self.write_zeros(from + READY_BYTES_STEP);
+            self.write_zeros(from + READY_BYTES_MAX);
             (from, self.ready.load(Ordering::Relaxed))
         };
         self.map_writable(from, upto);
@@ -289,10 +287,8 @@ impl AppendMap for StdAppendMap {
     }
 
     fn make_ready(&self) {
-        for _ in 0..READY_BYTES_MAX / READY_BYTES_STEP {
-            if self.require_sound().is_ok() && !self.synced.load(Ordering::Relaxed) {
-                self.make_step_ready();
-            }
+        if self.require_sound().is_ok() && !self.synced.load(Ordering::Relaxed) {
+            self.make_more_ready();
         }
         self.told.store(false, Ordering::Relaxed);
     }
