@@ -83,6 +83,10 @@ pub(crate) struct Shape {
     capacity: [u16; 2],
 }
 
+/// Hashes that a home page stands for, in units, from which on its section is written wide: a page
+/// spans those of its home page, and more where entries overflow.
+pub(crate) const WIDE_SPAN_MIN: u64 = 1 << 31;
+
 impl Shape {
     /// # Panics
     /// Unless both are in range.
@@ -100,6 +104,11 @@ impl Shape {
     #[inline]
     pub(crate) fn slot_len(self) -> usize {
         self.slot_len.into()
+    }
+
+    /// Bytes of a hash that are kept.
+    pub(crate) fn hash_bytes(self) -> u8 {
+        self.hash_bytes
     }
 
     #[inline]

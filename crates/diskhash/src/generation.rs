@@ -103,7 +103,7 @@ impl Generation {
         let bottom = partition.run.as_deref();
         let bottom = bottom.and_then(|run| Some((run, run.locate(hash)?)));
         if let Some((run, place)) = bottom {
-            run.touch(place);
+            run.prefetch(place);
         }
         for tiers in self.runs.chunks(TOGETHER) {
             let mut places: [Option<Place>; TOGETHER] = [None; TOGETHER];
@@ -111,7 +111,7 @@ impl Generation {
                 if tier.newest > partition.taken {
                     *place = tier.run.locate(hash);
                     if let Some(place) = *place {
-                        tier.run.touch(place);
+                        tier.run.prefetch(place);
                     }
                 }
             }

@@ -175,14 +175,20 @@ impl<'a> Page<'a> {
         if target > span {
             return self.count();
         }
+        let last = self.count().saturating_sub(1) as u64;
         match u32::try_from(target) {
             Ok(target) if !wide => {
-                let last = self.count().saturating_sub(1) as u64;
                 let guess = (u64::from(target) * last).checked_div(span).unwrap_or(0);
                 let guess = usize::try_from(guess).unwrap_or(0);
                 lower_bound(self.column(), target, guess)
             }
-            _ => lower_bound_wide(self.count(), target, |index| self.distance(index)),
+            _ => {
+                // A column has less than 4096 entries; what is cut off does not matter.
+                let unused = 12_u32.saturating_sub(span.leading_zeros());
+                let guess = ((target >> unused) * last).checked_div(span >> unused).unwrap_or(0);
+                let guess = usize::try_from(guess).unwrap_or(0);
+                lower_bound_wide(self.count(), target, guess, |index| self.distance(index))
+            }
         }
     }
 

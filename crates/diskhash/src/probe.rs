@@ -50,11 +50,23 @@ pub(crate) fn lower_bound_plain(column: &[u8], target: u32) -> usize {
 }
 
 /// The index of the first of `count` ascending numbers, told by `number`, that is not below
-/// `target`. For the wide columns of small files.
+/// `target`. For the wide columns of small files. `guess` may be anything, as above.
 #[inline]
-pub(crate) fn lower_bound_wide(count: usize, target: u64, number: impl Fn(usize) -> u64) -> usize {
-    // Branch-free: the numbers of a small file are in the cache, the comparison is a coin toss.
-    let (mut low, mut len) = (0, count);
+pub(crate) fn lower_bound_wide(
+    count: usize,
+    target: u64,
+    guess: usize,
+    number: impl Fn(usize) -> u64,
+) -> usize {
+    let mut low = guess.saturating_sub(WINDOW / 2).min(count);
+    let mut high = (low + WINDOW).min(count);
+    if low > 0 && number(low - 1) >= target {
+        (low, high) = (0, low - 1);
+    } else if high < count && number(high) < target {
+        (low, high) = (high + 1, count);
+    }
+    // Branch-free: the comparison is a coin toss.
+    let mut len = high - low;
     while len > 0 {
         let half = len.div_ceil(2);
         low += if number(low + half - 1) < target { half } else { 0 };

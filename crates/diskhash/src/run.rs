@@ -12,7 +12,7 @@ use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};
 use crate::format::{
-    FOOTER_LEN, NARROW_LEN, PAGE_HEADER_LEN, Section, Shape, decode_footer, decode_header,
+    FOOTER_LEN, PAGE_HEADER_LEN, Section, Shape, WIDE_SPAN_MIN, decode_footer, decode_header,
     decode_trailer, require, verify_page,
 };
 use crate::options::ReadMode;
@@ -50,6 +50,9 @@ pub(crate) struct Run {
     pub(crate) listed: Vec<u32>,
     pub(crate) sections: Vec<Section>,
     shape: Shape,
+    /// Most home pages of a section whose pages hold more hashes than narrow fingerprints tell
+    /// apart. (A few sections of no more pages were written narrow.)
+    wide_pages_max: u64,
     salt: u64,
     path: PathBuf,
     source: Source,
@@ -65,6 +68,8 @@ pub(crate) struct Place {
     pub(crate) end: u64,
     /// Where in the page, as a fraction of 2^64.
     within: u64,
+    /// Its fingerprints are probably wide.
+    wide: bool,
 }
 
 impl Run {
@@ -128,6 +133,7 @@ impl Run {
             listed: trailer.listed,
             sections: trailer.sections,
             shape,
+            wide_pages_max: footer.layout.section_span(shape.hash_bytes()) / WIDE_SPAN_MIN,
             salt,
             path: path.to_path_buf(),
             source,
@@ -176,7 +182,9 @@ impl Run {
         }
         let fraction = self.layout.fraction(hash);
         let page = start + home(fraction, section.home_pages);
-        Some(Place { page, end: section.end, within: within(fraction, section.home_pages) })
+        let within = within(fraction, section.home_pages);
+        let wide = u64::from(section.home_pages) <= self.wide_pages_max;
+        Some(Place { page, end: section.end, within, wide })
     }
 
     /// The first page on which an entry from `hash` on may stand.
@@ -201,18 +209,21 @@ impl Run {
         }
     }
 
-    /// Asks for the lines of a page that a look-up will need: the header's, and three about where
-    /// the fingerprint stands if the page is filled as most are. Loads whose results nothing waits
-    /// for: those of several files are under way together.
+    /// Asks for the lines of a page that a look-up will need: the header's, and some about where
+    /// the fingerprint and the slot stand if the page is filled as most are. Those of several files
+    /// are under way together.
     #[inline]
-    pub(crate) fn touch(&self, place: Place) {
+    pub(crate) fn prefetch(&self, place: Place) {
         const LINE_LEN: usize = 64;
         let Some(page) = self.mapped(place.page) else { return };
-        let about = scale(place.within, self.shape.capacity(false) * 17 / 20);
-        let at = PAGE_HEADER_LEN + about * NARROW_LEN;
-        for at in [0, at.saturating_sub(LINE_LEN), at, at + LINE_LEN] {
-            std::hint::black_box(page.get(at).copied());
-        }
+        let Place { within, wide, .. } = place;
+        let about = scale(within, self.shape.capacity(wide) * 17 / 20);
+        vfs::prefetch(page, 0, 1);
+        let fingerprint_at = PAGE_HEADER_LEN + about * self.shape.fingerprint_len(wide);
+        vfs::prefetch(page, fingerprint_at.saturating_sub(LINE_LEN), 3 * LINE_LEN);
+        // A slot is found within about twelve of the guess.
+        let slot_at = self.shape.slots_at(wide) + about * self.shape.slot_len();
+        vfs::prefetch(page, slot_at.saturating_sub(2 * LINE_LEN), 4 * LINE_LEN);
     }
 
     #[inline]

@@ -18,7 +18,7 @@ use vfs::{BLOCK_LEN, Checksum, File, Result, write_all_at, write_blocks_at};
 
 use crate::address::{Layout, PAGE_BYTES, Prefix, SECTION_BITS_MAX, home, page_offset, pages_for};
 use crate::format::{
-    Footer, Header, Section, Trailer, encode_footer, encode_header, encode_trailer,
+    Footer, Header, Section, Trailer, WIDE_SPAN_MIN, encode_footer, encode_header, encode_trailer,
 };
 use crate::page::PageFill;
 use crate::run::Expect;
@@ -143,8 +143,7 @@ impl RunWriter {
         let count = self.hashes.len() as u64;
         let span = self.layout.section_span(shape.hash_bytes);
         let mut pages = pages_for(count, shape.capacity(false));
-        // A page spans the hashes of its home page, and more where entries overflow.
-        let wide = span / u64::from(pages) >= 1 << 31;
+        let wide = span / u64::from(pages) >= WIDE_SPAN_MIN;
         if wide {
             pages = pages_for(count, shape.capacity(true));
         }
