@@ -41,6 +41,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes. `Corrupt` if fewer are left.
+    #[inline]
     pub fn bytes(&mut self, what: &'static str, len: usize) -> Result<&'a [u8]> {
         let Some((head, tail)) = self.rest.split_at_checked(len) else {
             return Err(self.corrupt(what, len as u64, self.rest.len() as u64));
@@ -51,27 +52,32 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes. `Corrupt` if fewer are left.
+    #[inline]
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         let bytes = self.bytes(what, N)?;
         Ok(bytes.try_into().expect("N bytes were taken"))
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, what: &'static str) -> Result<u8> {
         Ok(u8::from_le_bytes(self.array(what)?))
     }
 
     /// Two bytes.
+    #[inline]
     pub fn u16(&mut self, what: &'static str) -> Result<u16> {
         Ok(u16::from_le_bytes(self.array(what)?))
     }
 
     /// Four bytes.
+    #[inline]
     pub fn u32(&mut self, what: &'static str) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
     /// Eight bytes.
+    #[inline]
     pub fn u64(&mut self, what: &'static str) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
@@ -94,6 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes that must stand here: a magic, a version, reserved zeros.
+    #[inline]
     pub fn expect(&mut self, what: &'static str, expected: &[u8]) -> Result<()> {
         let start = self.offset;
         let found = self.bytes(what, expected.len())?;
@@ -125,6 +132,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The error for a rule that does not hold at the next byte.
+    #[cold]
     pub fn corrupt(&self, what: &'static str, expected: u64, found: u64) -> Error {
         Error::corrupt(what, self.path, self.offset, expected, found)
     }

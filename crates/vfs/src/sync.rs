@@ -57,6 +57,37 @@ impl<T> Swap<T> {
     }
 }
 
+/// Guesses what a thread meets next from what it met last, without memory that threads share.
+/// Right or wrong, a guess changes nothing but the time that something takes. Under the scheduler
+/// it is always the same: a schedule must lead to the same steps each time.
+pub mod habit {
+    #[cfg(not(any(shuttle, loom)))]
+    use std::cell::Cell;
+
+    #[cfg(not(any(shuttle, loom)))]
+    thread_local! {
+        static MET: Cell<bool> = const { Cell::new(true) };
+    }
+
+    /// What this thread noted last; true before it noted anything.
+    #[inline]
+    pub fn guess() -> bool {
+        #[cfg(not(any(shuttle, loom)))]
+        return MET.try_with(Cell::get).unwrap_or(true);
+        #[cfg(any(shuttle, loom))]
+        true
+    }
+
+    /// Takes note of what this thread met.
+    #[inline]
+    pub fn note(met: bool) {
+        #[cfg(not(any(shuttle, loom)))]
+        let _ = MET.try_with(|last| last.set(met));
+        #[cfg(any(shuttle, loom))]
+        let _ = met;
+    }
+}
+
 /// Whether the store is to make this mistake, so that a model can prove that it would find it.
 /// Never, but under the scheduler, where one can be planted.
 #[cfg(not(shuttle))]
