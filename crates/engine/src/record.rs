@@ -139,6 +139,7 @@ impl Header {
     }
 }
 
+#[inline]
 fn decode_header(reader: &mut Reader<'_>) -> Result<Header> {
     let crc = reader.u32("record checksum")?;
     let value_len = reader.u32("value length")?;

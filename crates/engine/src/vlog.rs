@@ -102,10 +102,8 @@ impl Segments {
 
     /// Asks for the memory of a record that will be read soon.
     pub(crate) fn prefetch(&self, pointer: ValuePtr) {
-        // Of a long one the processor fetches the rest by itself once it is read.
-        const LEN_MAX: usize = 192;
-        if let Ok(Some(Place { segment, offset })) = self.place(pointer.address()) {
-            segment.prefetch(offset, pointer.len_max().map_or(LEN_MAX, |len| len.min(LEN_MAX)));
+        if let Ok(Some(place)) = self.place(pointer.address()) {
+            prefetch(place, pointer);
         }
     }
 
@@ -184,6 +182,9 @@ fn look_at_record<R>(
     read: impl FnOnce(Record<'_>, &Part<'_>) -> Result<R>,
 ) -> Result<R> {
     let Place { segment, offset } = place;
+    // What is decoded says where the next bytes are: by itself the processor would wait for the
+    // mark, then for one line after the other.
+    prefetch(place, pointer);
     if !segment.is_marked(offset) {
         return read_record(db_id, place, pointer, |record, bytes| {
             segment.mark(offset);
@@ -193,20 +194,16 @@ fn look_at_record<R>(
     // Of a long record only the header says how long it is.
     let len_max = pointer.len_max().unwrap_or(usize::MAX);
     let bytes = segment.part(offset, left_of(place).min(len_max))?;
-    touch(&bytes);
     let (record, ..) = record::decode_verified(segment.path(), offset, &bytes)?;
     read(record, &bytes)
 }
 
-/// Loads the first lines of a record all at once: what is decoded says where the next bytes are, so
-/// that by itself the processor would wait for one line after the other.
+/// Asks for the first lines of a record, and for its mark.
 #[inline]
-fn touch(bytes: &[u8]) {
-    const LINE_LEN: usize = 64;
-    const LINES: usize = 4;
-    for line in bytes.iter().step_by(LINE_LEN).take(LINES) {
-        std::hint::black_box(*line);
-    }
+fn prefetch(Place { segment, offset }: Place<'_>, pointer: ValuePtr) {
+    // Of a long one the processor fetches the rest by itself once it is read.
+    const LEN_MAX: usize = 256;
+    segment.prefetch(offset, pointer.len_max().map_or(LEN_MAX, |len| len.min(LEN_MAX)));
 }
 
 /// The value of a key's record, verified: checksum, address, keyspace and key.

@@ -197,6 +197,7 @@ impl Segment {
 
     /// Asks for the memory of bytes that will be read soon, and of the mark of what starts there,
     /// if they are mapped.
+    #[inline]
     pub fn prefetch(&self, offset: u64, len: usize) {
         self.marks.prefetch(offset);
         if let (Some(map), Ok(at)) = (self.map.get(), usize::try_from(offset)) {
