@@ -17,6 +17,7 @@ enum KeyBytes {
 }
 
 impl Key {
+    #[inline]
     pub(crate) fn new(key: &[u8]) -> Key {
         match u8::try_from(key.len()) {
             Ok(len) if key.len() <= KEY_INLINE_LEN => {

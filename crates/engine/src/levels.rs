@@ -380,6 +380,10 @@ impl Cursor for LevelCursor {
         self.cursor.as_ref().expect("the cursor is valid").entry()
     }
 
+    fn key(&self) -> &[u8] {
+        self.cursor.as_ref().expect("the cursor is valid").key()
+    }
+
     fn value_bytes(&self) -> Bytes {
         self.cursor.as_ref().expect("the cursor is valid").value_bytes()
     }

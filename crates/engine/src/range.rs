@@ -53,7 +53,8 @@ struct Open {
     view: Arc<View>,
     keyspace: u32,
     inside: Option<Inside>,
-    /// What is left.
+    /// What was asked for. What the cursor of the other end stands at, and what is behind that, was
+    /// handed out.
     lower: Bound<Vec<u8>>,
     upper: Bound<Vec<u8>>,
 }
@@ -115,23 +116,30 @@ impl Range {
         Range { inner: Inner::Failed(error) }
     }
 
+    #[inline]
     fn step(&mut self, forward: bool) -> Option<Result<(Key, Value)>> {
-        let stepped = match &mut self.inner {
-            Inner::Open(open) => {
-                let stepped = open.step(forward);
-                open.take_note(&stepped, forward);
-                Some(stepped)
+        if let Inner::Open(open) = &mut self.inner {
+            match open.step(forward) {
+                // Made where it is returned: the processor waits for a key that is moved while it
+                // is still being written.
+                Ok(Some(value)) => {
+                    return Some(Ok((Key::new(open.key(forward)), Value::new(value))));
+                }
+                Ok(None) => self.inner = Inner::Ended,
+                Err(error) => self.inner = Inner::Failed(error),
             }
-            Inner::Unordered { pin, state, scan } => {
-                Some(state.check_open().and_then(|()| pin.check()).and_then(|()| scan.next()))
+        }
+        self.step_otherwise()
+    }
+
+    #[cold]
+    fn step_otherwise(&mut self) -> Option<Result<(Key, Value)>> {
+        if let Inner::Unordered { pin, state, scan } = &mut self.inner {
+            match state.check_open().and_then(|()| pin.check()).and_then(|()| scan.next()) {
+                Ok(Some(item)) => return Some(Ok(item)),
+                Ok(None) => self.inner = Inner::Ended,
+                Err(error) => self.inner = Inner::Failed(error),
             }
-            Inner::Failed(_) | Inner::Ended => None,
-        };
-        match stepped {
-            Some(Ok(Some(item))) => return Some(Ok(item)),
-            Some(Ok(None)) => self.inner = Inner::Ended,
-            Some(Err(error)) => self.inner = Inner::Failed(error),
-            None => {}
         }
         match std::mem::replace(&mut self.inner, Inner::Ended) {
             Inner::Failed(error) => Some(Err(error)),
@@ -167,22 +175,35 @@ impl std::iter::FusedIterator for Range {}
 const AHEAD: usize = 8;
 
 impl Open {
-    /// Tells the transaction, if it is in one, what it is about to show.
-    fn take_note(&self, stepped: &Result<Option<(Key, Value)>>, forward: bool) {
+    /// Moves one end to the next entry that is to be shown; gives its value. Tells the
+    /// transaction, if it is in one.
+    fn step(&mut self, forward: bool) -> Result<Option<Bytes>> {
+        let stepped = self.find(forward);
         if let Some(Inside { watch, .. }) = &self.inside {
             match stepped {
-                Ok(Some((key, _))) => watch.shown(key, forward),
+                Ok(Some(_)) => watch.shown(self.key(forward), forward),
                 Ok(None) | Err(_) => watch.ended(),
             }
         }
+        stepped
     }
 
-    fn step(&mut self, forward: bool) -> Result<Option<(Key, Value)>> {
+    /// The key of the entry that an end is at.
+    #[inline]
+    fn key(&self, forward: bool) -> &[u8] {
+        let side = if forward { &self.front } else { &self.back };
+        side.as_ref().expect("this end is at an entry").key()
+    }
+
+    fn find(&mut self, forward: bool) -> Result<Option<Bytes>> {
         self.state.check_open()?;
         self.pin.check()?;
         self.advance(forward)?;
         loop {
-            let side = if forward { &mut self.front } else { &mut self.back };
+            let (side, other) = match forward {
+                true => (&mut self.front, &self.back),
+                false => (&mut self.back, &self.front),
+            };
             let cursor = side.as_mut().expect("advance made it");
             if !cursor.valid() {
                 return Ok(None);
@@ -192,7 +213,7 @@ impl Open {
                 true => is_below(entry.key, &self.upper),
                 false => is_above(entry.key, &self.lower),
             };
-            if !inside {
+            if !inside || other.as_ref().is_some_and(|other| is_met(entry.key, other, forward)) {
                 return Ok(None);
             }
             if entry.expiry != 0
@@ -209,18 +230,16 @@ impl Open {
                 }
                 continue;
             }
-            let key = Key::new(entry.key);
-            let value = match entry.value {
+            return match entry.value {
                 sstable::Value::Pointer(bits) => {
                     if forward && let Some(bits) = cursor.pointer_ahead(AHEAD) {
                         self.view.segments.prefetch(ValuePtr::from_bits(bits));
                     }
-                    read::pointed_value(&self.state, &self.view, bits, self.keyspace, &key)?
+                    let (view, keyspace) = (&self.view, self.keyspace);
+                    read::pointed_value(&self.state, view, bits, keyspace, entry.key).map(Some)
                 }
-                _ => cursor.value_bytes(),
+                _ => Ok(Some(cursor.value_bytes())),
             };
-            set_excluded(if forward { &mut self.lower } else { &mut self.upper }, &key);
-            return Ok(Some((key, Value::new(value))));
         }
     }
 
@@ -294,15 +313,9 @@ fn is_above(key: &[u8], lower: &Bound<Vec<u8>>) -> bool {
     }
 }
 
-/// Sets a bound to exclude `key`, in the memory it has.
-fn set_excluded(bound: &mut Bound<Vec<u8>>, key: &[u8]) {
-    let mut buffer = match std::mem::replace(bound, Bound::Unbounded) {
-        Bound::Included(buffer) | Bound::Excluded(buffer) => buffer,
-        Bound::Unbounded => Vec::new(),
-    };
-    buffer.clear();
-    buffer.extend_from_slice(key);
-    *bound = Bound::Excluded(buffer);
+/// True if the other end has been at `key` or has nothing left.
+fn is_met(key: &[u8], other: &Merge<BoxCursor>, forward: bool) -> bool {
+    !other.valid() || if forward { key >= other.key() } else { key <= other.key() }
 }
 
 /// The smallest key above all keys with a prefix.
@@ -363,6 +376,10 @@ impl Cursor for MemtableCursor {
             Kind::Delete => sstable::Value::Tombstone,
         };
         Entry { key: entry.key, value, expiry: entry.expiry }
+    }
+
+    fn key(&self) -> &[u8] {
+        self.0.key()
     }
 
     fn value_bytes(&self) -> Bytes {

@@ -15,8 +15,9 @@ use crate::window::Window;
 
 /// Entries in the first window after a seek: most seeks read one or a few.
 const COUNT_FIRST: usize = 4;
-/// Every further window is this many times longer ...
-const COUNT_FACTOR: usize = 4;
+/// Every further window is this many times longer: few are wanted where most entries come from
+/// other tables ...
+const COUNT_FACTOR: usize = 2;
 /// ... up to this length; from here on windows end where leaves end.
 const COUNT_MAX: usize = 64;
 
@@ -166,6 +167,18 @@ impl Cursor {
     pub fn entry(&self) -> Entry<'_> {
         assert!(self.valid(), "an entry at a valid position only");
         self.window.entry(&self.table, self.at)
+    }
+
+    /// The key the cursor is at.
+    ///
+    /// # Panics
+    ///
+    /// If the cursor is not valid.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        assert!(self.valid(), "a key at a valid position only");
+        self.window.key(&self.table, self.at)
     }
 
     /// The sequence the cursor reads at.

@@ -13,6 +13,9 @@ use crate::table::{Content, Memtable};
 /// A window of an open table stops growing when its copies reach this many bytes.
 const COPY_BYTES_MAX: usize = 64 << 10;
 
+/// What a window of an open table takes at first: a handful of small entries.
+const COPY_BYTES_FIRST: usize = 1 << 10;
+
 /// Keys looked at in one load, visible or not, before the lock is released in between.
 const LOOK_MAX: usize = 1024;
 
@@ -69,6 +72,9 @@ impl Window {
         }
         let entry = records.entry(first, version);
         let start = self.bytes.len();
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(COPY_BYTES_FIRST);
+        }
         let shared = records.large(version).cloned();
         self.bytes.extend_from_slice(entry.key);
         if shared.is_none() {
@@ -102,14 +108,21 @@ impl Window {
         self.copied.reverse();
     }
 
+    /// The key at `index`.
+    #[inline]
+    pub(crate) fn key<'a>(&'a self, table: &'a Memtable, index: usize) -> &'a [u8] {
+        match self.copied.get(index) {
+            Some(copied) => &self.bytes[copied.start..copied.start + copied.key_len],
+            None => sealed(table).records.key(self.items[index].first),
+        }
+    }
+
     /// The entry at `index`.
     #[inline]
     pub(crate) fn entry<'a>(&'a self, table: &'a Memtable, index: usize) -> Entry<'a> {
         let item = self.items[index];
         let Some(copied) = self.copied.get(index) else {
-            let content: &Content =
-                table.sealed_content().expect("only entries of a sealed table are not copied");
-            return content.records.entry(item.first, item.version);
+            return sealed(table).records.entry(item.first, item.version);
         };
         let (key, rest) = self.bytes[copied.start..].split_at(copied.key_len);
         let value = match &copied.shared {
@@ -125,4 +138,8 @@ impl Window {
             value,
         }
     }
+}
+
+fn sealed(table: &Memtable) -> &Content {
+    table.sealed_content().expect("only entries of a sealed table are not copied")
 }

@@ -10,7 +10,7 @@ use vfs::{Bytes, Error, Result};
 
 use crate::entry::{Entry, Value};
 use crate::node::{Held, Layout, Node};
-use crate::pages::Verify;
+use crate::pages::{Asked, Verify};
 use crate::table::Table;
 
 /// A place in ascending entries with distinct keys. Object-safe.
@@ -121,6 +121,8 @@ pub struct TableCursor {
     key: Vec<u8>,
     index: usize,
     here: Option<Here>,
+    /// How far what comes next was asked for.
+    asked: Asked,
     failed: bool,
 }
 
@@ -147,6 +149,7 @@ impl Table {
             key: Vec::new(),
             index: 0,
             here: None,
+            asked: Asked::default(),
             failed: false,
         }
     }
@@ -193,9 +196,6 @@ impl TableCursor {
         let leaf = self.leaf.as_ref().expect("a leaf was loaded");
         let node = Node::resume(self.table.path(), &leaf.bytes, leaf.layout);
         let (held, expiry) = node.read_entry(index, &mut self.key)?;
-        if let Held::Inline(value) = &held {
-            self.table.pages.prefetch_behind(leaf.layout.page, value.clone());
-        }
         self.here = Some(Here { held, expiry });
         self.index = index;
         Ok(())
@@ -259,6 +259,20 @@ impl TableCursor {
         if last { self.place_last() } else { self.place(0) }
     }
 
+    /// Asks for what a walk in this direction meets soon.
+    #[inline]
+    fn ask_ahead(&mut self, forward: bool) {
+        if let (Some(leaf), Some(Here { held: Held::Inline(value), .. })) = (&self.leaf, &self.here)
+        {
+            self.asked = self.table.pages.prefetch_ahead(
+                leaf.layout.page,
+                value.clone(),
+                self.asked,
+                forward,
+            );
+        }
+    }
+
     fn here(&self) -> (&Leaf, &Here) {
         let both = self.leaf.as_ref().zip(self.here.as_ref());
         both.expect("the cursor is at an entry: ask valid() first")
@@ -313,7 +327,13 @@ impl Cursor for TableCursor {
         self.guard(|cursor| {
             let keys = cursor.leaf.as_ref().map_or(0, |leaf| leaf.layout.keys as usize);
             let next = cursor.index + 1;
-            if next < keys { cursor.place(next) } else { cursor.next_leaf() }
+            if next < keys {
+                cursor.place(next)?
+            } else {
+                cursor.next_leaf()?
+            }
+            cursor.ask_ahead(true);
+            Ok(())
         })
     }
 
@@ -322,9 +342,13 @@ impl Cursor for TableCursor {
         if self.here.is_none() {
             return Ok(());
         }
-        self.guard(|cursor| match cursor.index.checked_sub(1) {
-            Some(index) => cursor.place(index),
-            None => cursor.prev_leaf(),
+        self.guard(|cursor| {
+            match cursor.index.checked_sub(1) {
+                Some(index) => cursor.place(index)?,
+                None => cursor.prev_leaf()?,
+            }
+            cursor.ask_ahead(false);
+            Ok(())
         })
     }
 

@@ -60,6 +60,8 @@ pub struct Merge<C> {
     order: Vec<usize>,
     /// Sources taken out of the order by the present step.
     moved: Vec<usize>,
+    /// No other source is known to be at the key of the front.
+    alone: bool,
     direction: Direction,
     failed: bool,
     /// The key around which the direction changes.
@@ -70,8 +72,8 @@ impl<C: Cursor> Merge<C> {
     /// A cursor over `sources`, newest first; not valid until its first seek.
     pub fn new(sources: Vec<C>) -> Merge<C> {
         let order = Vec::with_capacity(sources.len());
-        let (moved, turn) = (Vec::new(), Vec::new());
-        Merge { sources, order, moved, direction: Direction::Forward, failed: false, turn }
+        let (moved, turn, direction) = (Vec::new(), Vec::new(), Direction::Forward);
+        Merge { sources, order, moved, alone: false, direction, failed: false, turn }
     }
 
     /// Seeks every source and starts again.
@@ -82,6 +84,7 @@ impl<C: Cursor> Merge<C> {
     ) -> Result<()> {
         self.order.clear();
         self.moved.clear();
+        self.alone = false;
         self.direction = direction;
         self.failed = true;
         for index in 0..self.sources.len() {
@@ -100,11 +103,23 @@ impl<C: Cursor> Merge<C> {
         self.sources.get(index).expect("the order holds indexes of sources").key()
     }
 
+    /// The source that the cursor is at.
+    #[inline]
+    fn front(&self) -> &C {
+        let front = self.order.first().filter(|_| self.valid());
+        let front = *front.expect("the cursor is at an entry: ask valid() first");
+        self.sources.get(front).expect("an index of a source")
+    }
+
     /// Which of two sources comes first.
     fn compare(&self, a: usize, b: usize) -> Ordering {
+        self.compare_keys(a, b).then(a.cmp(&b))
+    }
+
+    #[inline]
+    fn compare_keys(&self, a: usize, b: usize) -> Ordering {
         let keys = self.key_of(a).cmp(self.key_of(b));
-        let keys = if self.direction == Direction::Forward { keys } else { keys.reverse() };
-        keys.then(a.cmp(&b))
+        if self.direction == Direction::Forward { keys } else { keys.reverse() }
     }
 
     /// Puts a source that has moved into the order, unless it is past its end.
@@ -121,24 +136,59 @@ impl<C: Cursor> Merge<C> {
         self.order.insert(place, source);
     }
 
+    /// Moves one source in the present direction.
+    fn move_source(&mut self, index: usize) -> Result<()> {
+        let direction = self.direction;
+        let source = self.source(index);
+        match direction {
+            Direction::Forward => source.next(),
+            Direction::Backward => source.prev(),
+        }
+    }
+
     /// Moves every source that is at the present key, in the present direction.
     fn step(&mut self) -> Result<()> {
         let Some((front, rest)) = self.order.split_first() else { return Ok(()) };
-        let key = self.key_of(*front);
-        let shadowed = rest.iter().take_while(|other| self.key_of(**other) == key).count();
+        let front = *front;
+        let shadowed = if self.alone { 0 } else { self.count_at(self.key_of(front), rest) };
         self.failed = true;
-        self.moved.extend(self.order.drain(..=shadowed));
-        while let Some(index) = self.moved.pop() {
-            let direction = self.direction;
-            let source = self.source(index);
-            match direction {
-                Direction::Forward => source.next()?,
-                Direction::Backward => source.prev()?,
+        if shadowed == 0 {
+            self.move_source(front)?;
+            self.place_front(front);
+        } else {
+            self.alone = false;
+            self.moved.extend(self.order.drain(..=shadowed));
+            while let Some(index) = self.moved.pop() {
+                self.move_source(index)?;
+                self.insert(index);
             }
-            self.insert(index);
         }
         self.failed = false;
         Ok(())
+    }
+
+    /// How many of the first sources are at a key.
+    fn count_at(&self, key: &[u8], sources: &[usize]) -> usize {
+        sources.iter().take_while(|source| self.key_of(**source) == key).count()
+    }
+
+    /// Puts the front, which alone has moved, where it belongs: as a rule it runs on.
+    #[inline]
+    fn place_front(&mut self, front: usize) {
+        if self.sources.get(front).expect("an index of a source").valid() {
+            let Some(second) = self.order.get(1) else {
+                self.alone = true;
+                return;
+            };
+            let keys = self.compare_keys(front, *second);
+            self.alone = keys == Ordering::Less;
+            if keys.then(front.cmp(second)) == Ordering::Less {
+                return;
+            }
+        }
+        self.alone = false;
+        self.order.remove(0);
+        self.insert(front);
     }
 
     /// Puts every source behind the present key, as seen in the new direction.
@@ -199,15 +249,15 @@ impl<C: Cursor> Cursor for Merge<C> {
     }
 
     fn entry(&self) -> Entry<'_> {
-        let front = self.order.first().filter(|_| self.valid());
-        let front = *front.expect("the cursor is at an entry: ask valid() first");
-        self.sources.get(front).expect("an index of a source").entry()
+        self.front().entry()
+    }
+
+    fn key(&self) -> &[u8] {
+        self.front().key()
     }
 
     fn value_bytes(&self) -> Bytes {
-        let front = self.order.first().filter(|_| self.valid());
-        let front = *front.expect("the cursor is at an entry: ask valid() first");
-        self.sources.get(front).expect("an index of a source").value_bytes()
+        self.front().value_bytes()
     }
 
     /// Of the source in front, as if no other came between.

@@ -250,8 +250,11 @@ impl<'a> Node<'a> {
     #[inline(always)]
     fn push_suffix(&self, index: usize, record: &Record<'_>, key: &mut Vec<u8>) {
         let head = head_bytes(self.head(index));
-        let head_len = usize::from(record.suffix_len).min(HEAD_LEN);
-        key.extend_from_slice(head.get(..head_len).unwrap_or(&[]));
+        match usize::from(record.suffix_len) {
+            // A copy whose length is known is no call.
+            HEAD_LEN.. => key.extend_from_slice(&head),
+            len => key.extend_from_slice(head.get(..len).unwrap_or(&[])),
+        }
         key.extend_from_slice(record.tail);
     }
 

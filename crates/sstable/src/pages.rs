@@ -32,6 +32,10 @@ pub(crate) enum Verify {
     Always,
 }
 
+/// Up to which byte of the file a walk has asked for what comes next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked(usize);
+
 /// Where pages come from.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -147,16 +151,32 @@ impl PageReader {
         }
     }
 
-    /// Asks for what stands some records behind these bytes of a page, in this page or the next: a
-    /// scan comes there soon. Entries lie in order, but the processor's own look ahead ends with
-    /// each page and starts anew.
+    /// Asks for what stands some records behind these bytes of a page (or before them), in this page
+    /// or the next, but for what was asked for already: a walk comes there soon. Entries lie in
+    /// order, but the processor's own look ahead ends with each page and starts anew.
     #[inline]
-    pub(crate) fn prefetch_behind(&self, number: u32, part: Range<usize>) {
+    pub(crate) fn prefetch_ahead(
+        &self,
+        number: u32,
+        part: Range<usize>,
+        Asked(asked): Asked,
+        forward: bool,
+    ) -> Asked {
         const AHEAD: usize = 1 << 10;
-        if let Source::Mapped(whole) = &self.source {
-            let start = number as usize * PAGE_LEN + part.start + AHEAD.max(2 * part.len());
-            vfs::prefetch(whole, start, part.len());
+        let Source::Mapped(whole) = &self.source else { return Asked(asked) };
+        let at = number as usize * PAGE_LEN;
+        let (start, end) = (at + part.start, at + part.end);
+        let ahead = AHEAD.max(2 * part.len());
+        if forward {
+            let upto = end + ahead;
+            let from = if (end..upto).contains(&asked) { asked } else { end };
+            vfs::prefetch(whole, from, upto - from);
+            return Asked(upto);
         }
+        let from = start.saturating_sub(ahead);
+        let upto = if (from..start).contains(&asked) { asked } else { start };
+        vfs::prefetch(whole, from, upto - from);
+        Asked(from)
     }
 
     /// Asks for the lines of a node that a search looks at.
