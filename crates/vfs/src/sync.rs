@@ -5,14 +5,19 @@
 //! which thread goes on: package `schedules` explores the store that way. `Arc`, `Weak` and the
 //! simulated disk stay what they are: nobody can be stopped half way through them.
 
+mod bell;
 #[cfg(any(shuttle, loom))]
 mod model;
 
 #[cfg(not(any(shuttle, loom)))]
 use std::{ops::Deref, sync::Arc};
 
+pub use self::bell::Bell;
+
 #[cfg(not(any(shuttle, loom)))]
 pub use std::sync::{OnceLock, atomic};
+#[cfg(not(any(shuttle, loom)))]
+pub use std::thread::yield_now;
 
 #[cfg(not(any(shuttle, loom)))]
 pub use parking_lot::{
@@ -23,7 +28,7 @@ pub use parking_lot::{
 #[cfg(any(shuttle, loom))]
 pub use self::model::{
     Condvar, Mutex, MutexGuard, OnceLock, ReentrantMutex, ReentrantMutexGuard, RwLock,
-    RwLockReadGuard, RwLockWriteGuard, Swap, atomic,
+    RwLockReadGuard, RwLockWriteGuard, Swap, atomic, yield_now,
 };
 
 /// A shared pointer that is read all the time, by many threads, and replaced now and then. Who

@@ -240,7 +240,8 @@ impl Log {
 
     /// Everything before `target` is durable when this returns.
     fn sync_to(&self, target: Position) -> Result<()> {
-        self.synced.reach(target, &self.poison, || self.sync_all())
+        let clock = &*self.env.clock;
+        self.synced.reach_together(target, &self.poison, clock, || self.sync_all())
     }
 
     /// Syncs all there is, oldest first: a segment is only ever durable behind its predecessors.

@@ -28,6 +28,11 @@ pub mod atomic {
     pub use shuttle::sync::atomic::*;
 }
 
+/// Lets another thread run.
+pub fn yield_now() {
+    thread::yield_now();
+}
+
 /// As `parking_lot::Mutex`.
 pub struct Mutex<T>(scheduled::Mutex<T>);
 

@@ -33,6 +33,56 @@ fn after_a_failure_nobody_is_told_that_all_is_well() {
     assert!(matches!(reached_before, Err(Error::Poisoned { .. })));
 }
 
+/// Two threads that commit one record after the other were two groups that took turns: eight threads
+/// had four records a sync. The leader waits for who was there before, and not for ever.
+#[test]
+fn a_leader_waits_for_those_who_were_there_before_and_gives_up_where_nobody_comes() {
+    let (turn, poison) = (Turn::new(at(96)), Poison::new(Path::new("log")));
+    let clock = &*vfs::Env::system().clock;
+    let reach = |offset| turn.reach_together(at(offset), &poison, clock, || Ok(at(offset)));
+    reach(104).unwrap();
+    let patience = || turn.queue.lock().patience;
+    assert_eq!(patience(), PATIENCE_MAX, "it was alone: nobody to wait for");
+    for round in 1..=PATIENT_EVERY {
+        let mut queue = turn.queue.lock();
+        (queue.expected, queue.took) = (2, Duration::from_secs(1000));
+        drop(queue);
+        let before = patience();
+        reach(104 + 8 * round).unwrap();
+        let limit = if round == PATIENT_EVERY { PATIENCE_MAX } else { before };
+        assert_eq!(patience(), limit / 2, "nobody came in round {round}");
+    }
+}
+
+#[test]
+fn a_leader_stops_to_wait_when_all_are_there() {
+    let (turn, poison) = (Turn::new(at(96)), Poison::new(Path::new("log")));
+    let env = vfs::Env::system();
+    let (turn, poison, clock) = (&turn, &poison, &*env.clock);
+    {
+        let mut queue = turn.queue.lock();
+        (queue.expected, queue.took) = (2, Duration::from_secs(1000));
+    }
+    thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            while !turn.queue.lock().busy {
+                thread::yield_now();
+            }
+            turn.reach(at(104), poison, || panic!("the leader covers it"))
+        });
+        let leader = turn.reach_together(at(104), poison, clock, || {
+            // Also if it gave up before the other thread ran at all.
+            while turn.queue.lock().waiting == 0 {
+                thread::yield_now();
+            }
+            Ok(at(104))
+        });
+        leader.unwrap();
+        follower.join().unwrap().unwrap();
+    });
+    assert_eq!(turn.queue.lock().expected, 2, "both were there");
+}
+
 #[test]
 fn a_panic_in_the_work_poisons_and_wakes_those_who_wait() {
     let (turn, poison) = (Turn::new(at(96)), Poison::new(Path::new("log")));
