@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vfs::{Error, Name, Result};
+use vfs::{Error, Name, ReadAhead, Result};
 
 use crate::address::{PAGE_LEN, home, page_offset};
 use crate::format::require_zeros;
@@ -41,10 +41,11 @@ impl Generation {
         run.check_ends(&self.fs, self.fixed.owner)?;
         let mut walk = Walk { run, visit, entries: 0, before: None, listed: BTreeSet::new() };
         let listed_at = self.fixed.listed.map(usize::from);
-        let mut start = 0;
+        let (mut start, mut ahead) = (0, ReadAhead::default());
         for (index, section) in run.sections.iter().enumerate() {
             let mut continues = false;
             for number in start..section.end {
+                run.read_ahead(number, &mut ahead);
                 continues = walk.page(index, start, number, continues, listed_at)?;
             }
             if continues {

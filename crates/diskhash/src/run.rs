@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vfs::sync::atomic::{AtomicU64, Ordering};
-use vfs::{Access, Bytes, Error, File, Fs, Name, Result, read_exact_at};
+use vfs::{Access, Bytes, Error, File, Fs, Name, ReadAhead, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};
 use crate::format::{
@@ -193,6 +193,15 @@ impl Run {
             Some(place) => place.page,
             // An empty section starts where it ends.
             None => self.sections.get(self.layout.section(hash)).map_or(0, |section| section.end),
+        }
+    }
+
+    /// Has the system read what follows a page, for a walk that comes there.
+    pub(crate) fn read_ahead(&self, number: u64, ahead: &mut ReadAhead) {
+        if let (Source::Mapped(whole), Ok(at)) =
+            (&self.source, usize::try_from(page_offset(number)))
+        {
+            ahead.forward(whole, at);
         }
     }
 

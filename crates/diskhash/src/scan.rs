@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use vfs::Result;
+use vfs::{ReadAhead, Result};
 
 use crate::address::{PAGE_LEN, Prefix};
 use crate::page::Page;
 use crate::run::Run;
+
+/// Pages of a walk from which on the system is asked to read ahead: a sample takes one or two.
+const PAGES_MIN: usize = 4;
 
 /// A position in a run. It reads whole pages and verifies each.
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub(crate) struct RunCursor {
     index: usize,
     /// The last hash of the part.
     last: u64,
+    /// Pages that were read, and how far the system was asked for more.
+    pages: usize,
+    ahead: ReadAhead,
 }
 
 impl RunCursor {
@@ -39,6 +45,8 @@ impl RunCursor {
             slots_at: 0,
             index: 0,
             last: part.last(),
+            pages: 0,
+            ahead: ReadAhead::default(),
         };
         cursor.load()?;
         // What overflowed from pages before stands first.
@@ -79,6 +87,10 @@ impl RunCursor {
         self.index = 0;
         self.hashes.clear();
         while self.page < self.end && before <= self.last {
+            self.pages += 1;
+            if self.pages >= PAGES_MIN {
+                self.run.read_ahead(self.page, &mut self.ahead);
+            }
             self.run.copy_page(self.page, &mut self.buffer)?;
             let shape = self.run.shape();
             if let Some(page) = Page::new(shape, &self.buffer[..]).filter(|p| p.count() > 0) {

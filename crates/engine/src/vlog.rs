@@ -173,6 +173,9 @@ fn read_within<R>(
     read(record, &bytes)
 }
 
+/// A record that is read in one go where it is read first: longer than a few pages.
+const LONG_LEN: usize = 8 << 10;
+
 /// As [`read_record`], but verifies a record that is mapped only once since it was.
 #[inline]
 fn look_at_record<R>(
@@ -186,6 +189,10 @@ fn look_at_record<R>(
     // mark, then for one line after the other.
     prefetch(place, pointer);
     if !segment.is_marked(offset) {
+        // It was not read before, so it may not be in memory.
+        if let Some(len) = pointer.len_max().filter(|len| *len > LONG_LEN) {
+            segment.will_need(offset, len.min(left_of(place)));
+        }
         return read_record(db_id, place, pointer, |record, bytes| {
             segment.mark(offset);
             read(record, bytes)

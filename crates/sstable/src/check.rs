@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use vfs::{Error, Result};
+use vfs::{Error, ReadAhead, Result};
 
 use crate::filter::key_hash;
 use crate::format::{decode_footer, decode_header, page_offset};
@@ -46,7 +46,9 @@ impl Table {
     /// `Corrupt` with the offset of the first damage.
     pub fn check(self: &Arc<Self>) -> Result<CheckReport> {
         self.check_ends()?;
+        let mut ahead = ReadAhead::default();
         for index in 0..self.shape.filter_pages {
+            self.pages.read_ahead(self.shape.tree_end + index, &mut ahead, true);
             self.check_filter_page(index)?;
         }
         let mut walk = Walk::new(self);
@@ -95,6 +97,7 @@ struct Walk<'a> {
     key: Vec<u8>,
     last_key: Vec<u8>,
     expiry_min: u64,
+    ahead: ReadAhead,
 }
 
 impl<'a> Walk<'a> {
@@ -108,6 +111,7 @@ impl<'a> Walk<'a> {
             key: Vec::new(),
             last_key: Vec::new(),
             expiry_min: 0,
+            ahead: ReadAhead::default(),
         }
     }
 
@@ -115,6 +119,7 @@ impl<'a> Walk<'a> {
     fn node(&mut self, number: u32, end: u32, level: u8, bounds: &Bounds) -> Result<()> {
         if level == 0 {
             self.expect_page(number)?;
+            self.table.pages.read_ahead(number, &mut self.ahead, true);
         }
         let pages = self.table.pages.node(number, end, level > 0, Verify::Always)?;
         let node = Node::parse(self.table.path(), number, level, &pages)?;

@@ -6,12 +6,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vfs::{Bytes, Error, Result};
+use vfs::{Bytes, Error, ReadAhead, Result};
 
 use crate::entry::{Entry, Value};
 use crate::node::{Held, Layout, Node};
 use crate::pages::{Asked, Verify};
 use crate::table::Table;
+
+/// Leaves of a walk from which on the system is asked to read ahead.
+const LEAVES_MIN: usize = 4;
 
 /// A place in ascending entries with distinct keys. Object-safe.
 pub trait Cursor {
@@ -123,6 +126,9 @@ pub struct TableCursor {
     here: Option<Here>,
     /// How far what comes next was asked for.
     asked: Asked,
+    /// Leaves that were entered one after the other, and how far the system was asked for more.
+    leaves: usize,
+    ahead: ReadAhead,
     failed: bool,
 }
 
@@ -150,6 +156,8 @@ impl Table {
             index: 0,
             here: None,
             asked: Asked::default(),
+            leaves: 0,
+            ahead: ReadAhead::default(),
             failed: false,
         }
     }
@@ -201,13 +209,14 @@ impl TableCursor {
         Ok(())
     }
 
-    /// Loads the leaf that `key` belongs into; where the key stands in it, and whether it is
+    /// Loads the leaf that `key` belongs into, from where a new walk may start; where the key stands in it, and whether it is
     /// there.
     fn descend(&mut self, key: &[u8]) -> Result<(usize, bool)> {
         let (number, pages) = self.table.leaf_of(key, self.verify)?;
         let node = Node::parse(self.table.path(), number, 0, &pages)?;
         let (found, layout) = (node.lower_bound(key)?, node.layout);
         let bytes = pages.bytes();
+        self.leaves = 0;
         self.enter(Leaf { bytes, layout });
         Ok(found)
     }
@@ -222,6 +231,7 @@ impl TableCursor {
         if next < layout.page + layout.span || next >= end {
             return Err(self.bad_link("page of the next leaf", layout, next));
         }
+        self.read_ahead(next, true);
         self.load(next, end)?;
         self.place(0)
     }
@@ -235,8 +245,17 @@ impl TableCursor {
         if layout.prev >= layout.page {
             return Err(self.bad_link("page of the leaf before", layout, layout.prev));
         }
+        self.read_ahead(layout.prev, false);
         self.load(layout.prev, layout.page)?;
         self.place_last()
+    }
+
+    /// Has the system read what follows page `number`, if the walk is a long one.
+    fn read_ahead(&mut self, number: u32, forward: bool) {
+        self.leaves += 1;
+        if self.leaves >= LEAVES_MIN {
+            self.table.pages.read_ahead(number, &mut self.ahead, forward);
+        }
     }
 
     fn place_last(&mut self) -> Result<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use vfs::sync::RwLock;
 use vfs::sync::atomic::{AtomicU64, Ordering};
-use vfs::{Bytes, Error, File, Part, Result, SharedBytes, read_exact_at};
+use vfs::{Bytes, Error, File, Part, ReadAhead, Result, SharedBytes, read_exact_at};
 
 use crate::format::{PAGE_LEN, SPAN_MAX, decode_span, page_offset, verify_page};
 
@@ -177,6 +177,13 @@ impl PageReader {
         let upto = if (from..start).contains(&asked) { asked } else { start };
         vfs::prefetch(whole, from, upto - from);
         Asked(from)
+    }
+
+    /// Has the system read what a walk that comes to a page meets behind it, or before it.
+    pub(crate) fn read_ahead(&self, number: u32, ahead: &mut ReadAhead, forward: bool) {
+        let Source::Mapped(whole) = &self.source else { return };
+        let at = number as usize * PAGE_LEN;
+        if forward { ahead.forward(whole, at) } else { ahead.backward(whole, at) }
     }
 
     /// Asks for the lines of a node that a search looks at.

@@ -16,6 +16,7 @@ pub mod env;
 pub mod system_env;
 pub mod sim_env;
 pub mod prefetch;
+pub mod read_ahead;
 pub mod shared;
 pub mod std_fs;
 pub mod sim;
@@ -34,6 +35,7 @@ pub use crate::fs::{
 pub use crate::name::{Kind, Name};
 pub use crate::prefetch::{prefetch, prefetch_of};
 pub use crate::random::Random;
+pub use crate::read_ahead::{ReadAhead, will_need};
 pub use crate::shared::{Part, SharedBytes};
 pub use crate::sim::{SimDisk, SimFs};
 pub use crate::sim_env::{SimClock, SimEnv, SimRng, SimSpawner};

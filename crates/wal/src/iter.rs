@@ -6,9 +6,10 @@ use std::sync::Arc;
 use vfs::{Bytes, Error, Result};
 
 use crate::format::HEADER_LEN;
+use crate::frames::FrameIter;
 use crate::log::Log;
 use crate::position::{Position, SegmentId};
-use crate::segment::{FrameIter, Segment};
+use crate::segment::Segment;
 
 /// Records of a log in order, as they were when the iterator was made; holds no lock. After the
 /// first error nothing more comes.

@@ -45,6 +45,7 @@ mod format;
 mod meta;
 mod marks;
 mod segment;
+mod frames;
 mod turn;
 mod writer;
 mod replay;
@@ -60,6 +61,7 @@ pub use crate::format::{
     FRAME_HEADER_LEN, FrameKind, HEADER_LEN, Previous, RECORD_LEN_MAX, Role, SEGMENT, SEQ_MAX,
     SegmentHeader, VALUES,
 };
+pub use crate::frames::{Frame, FrameIter};
 pub use crate::iter::Iter;
 pub use crate::log::{Closed, Log, Recovered, Staged};
 pub use crate::marks::MARK_BYTES;
@@ -67,7 +69,7 @@ pub use crate::meta::{ReadMode, SegmentMeta};
 pub use crate::options::{AppendMode, Durability, Options, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use crate::position::{Position, SegmentId, SegmentIds};
 pub use crate::replay::{End, Record, Visit, replay_segment};
-pub use crate::segment::{Frame, FrameIter, Segment};
+pub use crate::segment::Segment;
 pub use crate::writer::SegmentWriter;
 
 /// The README's example, as a test.
