@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sstable::Value;
-use vfs::{Access, Name};
+use vfs::{Access, File, Name};
 use wal::{Position, Segment, SegmentId};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -238,15 +238,28 @@ fn used_behind(state: &State, segment: &Segment) -> Result<Option<(Name, u64, u8
     let name = segment.path().file_name().and_then(|name| Name::parse(name.to_str()?));
     let name = name.expect("the file of a segment has a legal name");
     let file = state.files.fs.open(name, Access::Read)?;
-    let (start, mut end) = (segment.len(), file.len()?);
+    let used = last_used(&*file, segment.len(), file.len()?)?;
+    Ok(used.map(|(bytes, last)| (name, bytes, last)))
+}
+
+/// The same of a file, which was `end` bytes long a moment ago.
+fn last_used(file: &dyn File, start: u64, mut end: u64) -> Result<Option<(u64, u8)>> {
     let mut block = Vec::new();
     while start < end {
         let len = (end - start).min(BLOCK_BYTES);
         block.resize(usize::try_from(len).expect("a block"), 0);
-        vfs::read_exact_at(&*file, &mut block, end - len)?;
+        if let Err(error) = vfs::read_exact_at(file, &mut block, end - len) {
+            let now = file.len()?;
+            if now < end {
+                // A flush has cut what was preallocated behind the end of the log segment.
+                end = now;
+                continue;
+            }
+            return Err(error.into());
+        }
         if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
             let found = block.get(last).copied().unwrap_or_default();
-            return Ok(Some((name, end - len + last as u64 + 1 - start, found)));
+            return Ok(Some((end - len + last as u64 + 1 - start, found)));
         }
         end -= len;
     }
@@ -270,3 +283,6 @@ fn check_records(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
