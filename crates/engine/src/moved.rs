@@ -137,7 +137,8 @@ impl MovedWriter {
         self.records.clear();
         self.records.shrink_to(2 * FRAME_BYTES);
         let full = self.files.options.segment_bytes;
-        let is_full = |writer: &SegmentWriter| writer.len() + payload.len() as u64 > full;
+        let frame_len = wal::FRAME_HEADER_LEN + (payload.len() as u64).next_multiple_of(UNIT);
+        let is_full = |writer: &SegmentWriter| writer.len() + frame_len > full;
         if self.frames > 0 && self.open.as_ref().is_some_and(|(_, writer)| is_full(writer)) {
             self.end_segment()?;
         }

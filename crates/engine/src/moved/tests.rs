@@ -77,7 +77,15 @@ fn read(files: &Files, segments: &[SegmentRecord]) -> Result<Vec<(Moved, Vec<u8>
 
 #[test]
 fn every_record_is_where_the_writer_says_and_listed_with_its_address() {
-    let mut random = Random::new(vfs::testing::seed());
+    // With the second seed the last frame fitted but for its header, and the file was 16 bytes longer
+    // than asked: the header was not counted.
+    for seed in [vfs::testing::seed(), 23_757] {
+        records_are_where_the_writer_says(seed);
+    }
+}
+
+fn records_are_where_the_writer_says(seed: u64) {
+    let mut random = Random::new(seed);
     for segment_bytes in [4096, 16 << 10, 1 << 20] {
         let disk = SimDisk::new(1);
         let files = files(&disk, segment_bytes);
