@@ -209,8 +209,8 @@ impl TableCursor {
         Ok(())
     }
 
-    /// Loads the leaf that `key` belongs into, from where a new walk may start; where the key stands in it, and whether it is
-    /// there.
+    /// Loads the leaf that `key` belongs into, from where a new walk may start; where the key
+    /// stands in it, and whether it is there.
     fn descend(&mut self, key: &[u8]) -> Result<(usize, bool)> {
         let (number, pages) = self.table.leaf_of(key, self.verify)?;
         let node = Node::parse(self.table.path(), number, 0, &pages)?;

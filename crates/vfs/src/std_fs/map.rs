@@ -111,8 +111,8 @@ impl StdAppendMap {
     /// ext4, 176 B an append: 110 ns instead of 530, the longest 0.4 ms instead of 20 ms).
     ///
     /// A page is written whole by a sync, so what is made ready after one is small again: 176 B and
-    /// a sync took 0.17 ms with 64 KiB and 0.8 ms with 2 MiB; with one page it writes what others do. Until the large page that the end is
-    /// in is used up, a sync still writes it.
+    /// a sync took 0.17 ms with 64 KiB and 0.8 ms with 2 MiB; with one page it writes what others
+    /// do. Until the large page that the end is in is used up, a sync still writes it.
     fn make_ready_upto(&self, upto: u64) {
         let _alone = self.making_ready.lock();
         if upto <= self.ready.load(Ordering::Relaxed) {
