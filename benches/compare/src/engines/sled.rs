@@ -1,6 +1,10 @@
 //! sled. Unsynced writes are flushed in the background; a crash takes back the last of them.
 
-use ::sled::{Batch, Config, Db, Mode};
+use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
+
+use ::sled::{Batch, Config, Db, Error, Mode};
 use anyhow::Result;
 
 use crate::data::Key;
@@ -18,17 +22,31 @@ pub(super) const KIND: Kind = Kind {
     open,
 };
 
+/// How often its lock is asked for, and what lies between.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 struct Sled {
     db: Db,
 }
 
 fn open(opening: Opening<'_>) -> Result<Box<dyn Engine>> {
-    let db = Config::new()
+    let config = Config::new()
         .path(opening.dir.join("sled"))
         .cache_capacity(u64::try_from(CACHE_BYTES)?)
-        .mode(Mode::HighThroughput)
-        .open()?;
-    Ok(Box::new(Sled { db }))
+        .mode(Mode::HighThroughput);
+    // A thread of the store that was dropped may still hold its lock.
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            Ok(db) => return Ok(Box::new(Sled { db })),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock && tries < LOCK_TRIES => {
+                tries += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 impl Engine for Sled {
