@@ -9,6 +9,7 @@
 //! Levels and their sizes as in LevelDB; which file goes down first is the one that overlaps
 //! least, as in RocksDB's `kMinOverlappingRatio`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use crate::vlog::Segments;
 
 /// Entries a step looks at: some milliseconds of work.
 const STEP_ENTRIES: u64 = 16_384;
+/// Level 1 is to have so many times the bytes that come down from level 0 at once.
+const LEVEL1_BATCHES: u64 = 4;
 /// Merges of one full merge: every level twice, and one in place. Only flushes that go on meanwhile
 /// ask for more.
 const FULL_MERGES_MAX: usize = 2 * (LEVEL_MAX + 1) + 1;
@@ -70,7 +73,7 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) 
     if levels.levels.first().is_some_and(|level| level.len() >= level0_files) {
         return Some(plan_level(levels, 0, levels.levels[0].to_vec()));
     }
-    let mut target = options.level1_bytes;
+    let mut target = level1_target(levels, files);
     for (index, level) in levels.levels.iter().enumerate().skip(1) {
         let bytes: u64 = level.iter().map(|table| table.record.len).sum();
         if bytes > target.saturating_mul(slack) && index < LEVEL_MAX {
@@ -85,6 +88,20 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) 
         target = target.saturating_mul(options.level_multiplier);
     }
     plan_due(levels, files, now_ms)
+}
+
+/// Bytes that level 1 is to have. A merge of level 0 rewrites all of level 1, so it is not to be many
+/// times as large as what comes down at once: where values are kept apart, a flush brings a few
+/// MiB, and 256 MiB would be written again for each ten of them.
+fn level1_target(levels: &Levels, files: &Files) -> u64 {
+    let options = &files.options;
+    let level0 = levels.levels.first().map_or(&[][..], |level| level);
+    let Some(largest) = level0.iter().map(|table| table.record.len).max() else {
+        return options.level1_bytes;
+    };
+    let batch = largest.saturating_mul(options.level0_files as u64);
+    let least = options.table_bytes.min(options.level1_bytes);
+    batch.saturating_mul(LEVEL1_BATCHES).clamp(least, options.level1_bytes)
 }
 
 /// A file in which much has expired, rewritten where it is: what hides nothing is dropped, of the
@@ -179,8 +196,11 @@ struct Rewrite {
     output_level: usize,
     output: TableOutput,
     inputs: Vec<Arc<LevelTable>>,
-    /// Newest first. Filled by the first step.
+    /// Newest first.
     cursors: Vec<BoxCursor>,
+    /// Indexes of those that are not at their end: by their keys, equal ones newest first. Filled by
+    /// the first step.
+    order: Vec<usize>,
     started: bool,
     /// Where records are: for the garbage count, and for those that move.
     segments: Arc<Segments>,
@@ -218,6 +238,7 @@ impl Rewrite {
             output: TableOutput::new(files.clone(), context.keyspace, level, table_bytes),
             inputs,
             cursors,
+            order: Vec::new(),
             started: false,
             segments: context.segments.clone(),
             dissolver: Dissolver::new(context),
@@ -227,31 +248,34 @@ impl Rewrite {
         }
     }
 
-    /// The newest cursor at the smallest key.
-    fn front(&self) -> Option<usize> {
-        let mut front: Option<usize> = None;
-        for (index, cursor) in self.cursors.iter().enumerate().filter(|(_, c)| c.valid()) {
-            let smaller = |best: usize| cursor.entry().key < self.cursors[best].entry().key;
-            if front.is_none_or(smaller) {
-                front = Some(index);
+    /// Puts every cursor at its first entry.
+    fn start(&mut self) -> Result<()> {
+        for (index, cursor) in self.cursors.iter_mut().enumerate() {
+            let sought = cursor.seek_first();
+            if !planted::is(Bug::InputErrorIgnored) {
+                sought?;
+            }
+            if cursor.valid() {
+                self.order.push(index);
             }
         }
-        front
+        let cursors = &self.cursors;
+        self.order.sort_by(|a, b| cursors[*a].key().cmp(cursors[*b].key()).then(a.cmp(b)));
+        Ok(())
     }
 
     /// Takes the newest version of the smallest key and drops the others.
     fn take(&mut self, front: usize) -> Result<()> {
-        let (newer, older) = self.cursors.split_at_mut(front + 1);
-        let cursor = newer.last_mut().expect("the front is there");
-        let entry = cursor.entry();
-        for other in older.iter_mut() {
-            if other.valid() && other.entry().key == entry.key {
-                charge(&self.segments, &mut self.garbage, other.entry().value)?;
-                other.next()?;
-                self.read += 1;
-                self.dropped += 1;
-            }
+        while let Some(other) = self.order.get(1).copied()
+            && self.cursors[other].key() == self.cursors[front].key()
+        {
+            charge(&self.segments, &mut self.garbage, self.cursors[other].entry().value)?;
+            self.cursors[other].next()?;
+            settle(&self.cursors, &mut self.order, 1);
+            self.read += 1;
+            self.dropped += 1;
         }
+        let entry = self.cursors[front].entry();
         self.read += 1;
         let dead = entry.value == Value::Tombstone || is_expired(entry.expiry, self.now_ms);
         if !dead {
@@ -273,7 +297,9 @@ impl Rewrite {
                 self.dropped += 1;
             }
         }
-        Ok(cursor.next()?)
+        self.cursors[front].next()?;
+        settle(&self.cursors, &mut self.order, 0);
+        Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
@@ -292,16 +318,11 @@ impl Rewrite {
 impl Merge for Rewrite {
     fn step(&mut self) -> Result<bool> {
         if !self.started {
-            for cursor in &mut self.cursors {
-                let sought = cursor.seek_first();
-                if !planted::is(Bug::InputErrorIgnored) {
-                    sought?;
-                }
-            }
+            self.start()?;
             self.started = true;
         }
         for _ in 0..STEP_ENTRIES {
-            let Some(front) = self.front() else {
+            let Some(front) = self.order.first().copied() else {
                 self.end()?;
                 return Ok(true);
             };
@@ -312,6 +333,26 @@ impl Merge for Rewrite {
 
     fn finish(self: Box<Self>) -> Delta {
         self.dissolver.into_delta(self.output.into_delta(self.inputs, self.garbage))
+    }
+}
+
+/// Moves the cursor `order[at]`, which has gone on, to its place. Mostly that is where it is: of
+/// two levels the larger one has most of the entries.
+fn settle(cursors: &[BoxCursor], order: &mut Vec<usize>, at: usize) {
+    let moved = order[at];
+    if !cursors[moved].valid() {
+        order.remove(at);
+        return;
+    }
+    let key = cursors[moved].key();
+    let is_before = |other: &usize| match cursors[*other].key().cmp(key) {
+        Ordering::Equal => *other < moved,
+        order => order == Ordering::Less,
+    };
+    let behind = &order[at + 1..];
+    if behind.first().is_some_and(is_before) {
+        let passed = behind.partition_point(is_before);
+        order[at..=at + passed].rotate_left(1);
     }
 }
 

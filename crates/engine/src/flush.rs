@@ -82,6 +82,16 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
     state.write_down_clock()
 }
 
+/// Syncs the active generation's full log segments, if the last generation's were promoted: these
+/// will be too, and their flush must not wait for all of them at once.
+pub(crate) fn write_back(state: &State) -> Result<()> {
+    if !state.promotes.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    state.check_sound()?;
+    state.log.write_back().map_err(|error| state.judge(error.into()))
+}
+
 /// What a flush decided about the generation's log segments.
 struct Plan {
     promoted: BTreeSet<SegmentId>,
@@ -133,6 +143,7 @@ fn flush(state: &State, view: &View, generation: &Arc<Generation>) -> Result<()>
     if !mistake("a flush does not publish") {
         state.publish(flushed_seq);
     }
+    state.promotes.store(2 * plan.promoted.len() >= segments.len(), Ordering::Relaxed);
     let output = build(state, view, generation, &segments, &plan)?;
     if !planted::is(Bug::TableNameUnsynced) {
         state.sync_dir()?;

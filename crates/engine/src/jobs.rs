@@ -21,7 +21,12 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Starts the jobs of a database.
 pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
     let again = |more: bool| if more { Next::Again } else { Next::Park };
-    let flush = job(state, "flush", move |state| flush::flush_oldest(state).map(again))?;
+    let flush = job(state, "flush", |state| {
+        if flush::flush_oldest(state)? {
+            return Ok(Next::Again);
+        }
+        flush::write_back(state).map(|()| Next::Park)
+    })?;
     let merge = job(state, "merge", move |state| merge::merge_any(state).map(again))?;
     let gc = match state.files.options.gc_interval.is_zero() {
         true => None,

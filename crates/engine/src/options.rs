@@ -97,7 +97,7 @@ impl Default for Options {
             gc_interval: Duration::from_secs(60),
             gc_bytes_per_second: 0,
             bloom_bits_per_key: 10,
-            table_bytes: 64 << 20,
+            table_bytes: 32 << 20,
             level0_files: 4,
             level0_files_max: 12,
             level1_bytes: 256 << 20,
@@ -216,7 +216,7 @@ impl Options {
     }
 
     /// Bytes at which compaction ends an index file; of a hash index: at which a partition is
-    /// split (at least 8 KiB there). Default 64 MiB, at least 4 KiB.
+    /// split (at least 8 KiB there). Default 32 MiB, at least 4 KiB.
     pub fn table_bytes(mut self, bytes: u64) -> Options {
         self.table_bytes = bytes;
         self
@@ -228,13 +228,16 @@ impl Options {
         self
     }
 
-    /// Level-0 files at which writers wait for compaction. Default 12, at least `level0_files`.
+    /// Level-0 files at which writers wait for compaction, if together they have `level1_bytes`; if
+    /// they have fewer, three times as many. Default 12, at least `level0_files`.
     pub fn level0_files_max(mut self, count: usize) -> Options {
         self.level0_files_max = count;
         self
     }
 
-    /// Target bytes of level 1. Default 256 MiB, at least 4 KiB.
+    /// Target bytes of level 1. Where flushes bring little, as with values kept apart, it is sixteen
+    /// times the largest file in level 0 (with the default `level0_files`), but at least
+    /// `table_bytes`. Default 256 MiB, at least 4 KiB.
     pub fn level1_bytes(mut self, bytes: u64) -> Options {
         self.level1_bytes = bytes;
         self

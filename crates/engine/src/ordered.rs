@@ -18,6 +18,9 @@ use crate::listed::Listed;
 use crate::record::ValuePtr;
 use crate::vlog::Values;
 
+/// So many times the files may wait in level 0 while they are smaller than level 1 is to be.
+const LEVEL0_SMALL: usize = 3;
+
 impl Index for Levels {
     fn get(&self, key: &[u8], _values: &Values<'_>) -> Result<Option<Found>> {
         let hash = sstable::key_hash(key);
@@ -90,7 +93,14 @@ impl Index for Levels {
     }
 
     fn is_stalled(&self, files: &Files) -> bool {
-        self.levels.first().is_some_and(|level| level.len() >= files.options.level0_files_max)
+        let options = &files.options;
+        let Some(level) = self.levels.first() else { return false };
+        // Small files are merged quickly as soon as a merge of deeper levels is done, but that may
+        // take long: a burst is not to wait for it.
+        let is_large =
+            || level.iter().map(|table| table.record.len).sum::<u64>() >= options.level1_bytes;
+        level.len() >= options.level0_files_max.saturating_mul(LEVEL0_SMALL)
+            || (level.len() >= options.level0_files_max && is_large())
     }
 
     fn is_full(&self) -> bool {

@@ -88,6 +88,8 @@ pub(crate) struct State {
     pressed: AtomicBool,
     /// An index may need a merge.
     pub(crate) merges_wait: AtomicBool,
+    /// The last flush promoted at least half of its log segments.
+    pub(crate) promotes: AtomicBool,
     failed: AtomicBool,
     pub(crate) closed: AtomicBool,
     pub(crate) counters: Counters,
@@ -150,6 +152,7 @@ impl State {
             visible: AtomicU64::new(commit.last_seq),
             pressed: AtomicBool::new(view.is_pressed(&files)),
             merges_wait: AtomicBool::new(true),
+            promotes: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             counters: Counters::default(),

@@ -304,6 +304,9 @@ fn follow_rotation(state: &State) -> Result<()> {
     if segments.last().is_none_or(|last| last.id() != segment.id()) {
         segments.push(segment);
     }
+    if state.promotes.load(Ordering::Relaxed) {
+        state.wake_flush();
+    }
     state.check_held()
 }
 

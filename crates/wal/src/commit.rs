@@ -22,6 +22,15 @@ use crate::position::{Position, SegmentId};
 use crate::segment::Segment;
 use crate::tail::Tail;
 
+/// What is synced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Everything there is.
+    All,
+    /// Everything before the active segment, and its start.
+    Sealed,
+}
+
 impl Log {
     /// Appends a record with the next seq and commits it as the policy says. Gives its position.
     ///
@@ -241,16 +250,20 @@ impl Log {
     /// Everything before `target` is durable when this returns.
     fn sync_to(&self, target: Position) -> Result<()> {
         let clock = &*self.env.clock;
-        self.synced.reach_together(target, &self.poison, clock, || self.sync_all())
+        self.synced.reach_together(target, &self.poison, clock, || self.sync_upto(What::All))
     }
 
-    /// Syncs all there is, oldest first: a segment is only ever durable behind its predecessors.
-    fn sync_all(&self) -> Result<Position> {
-        let (end, segments, has_new_names, bytes) = {
+    /// Syncs segments, oldest first: one is only ever durable behind its predecessors. Gives up to
+    /// where.
+    fn sync_upto(&self, what: What) -> Result<Position> {
+        let (mut end, segments, has_new_names, bytes) = {
             let tail = self.tail.lock();
             let has_new_names = tail.entries_synced < tail.active().id();
             (tail.end(), tail.unsynced.clone(), has_new_names, tail.staged_bytes())
         };
+        if what == What::Sealed {
+            end.offset = HEADER_LEN;
+        }
         self.write_to(end)?;
         let (active, sealed) = segments.split_last().expect("the active segment is one of them");
         for segment in sealed.iter().filter(|_| !planted::is(Bug::OlderSegmentsUnsynced)) {
@@ -259,7 +272,9 @@ impl Log {
         if has_new_names && !planted::is(Bug::RotationNamesUnsynced) {
             self.fs.sync_dir()?;
         }
-        active.sync()?;
+        if what == What::All || !active.is_started() {
+            active.sync()?;
+        }
         segments.iter().for_each(|segment| segment.set_started());
 
         let mut tail = self.tail.lock();
@@ -270,9 +285,11 @@ impl Log {
         tail.unsynced.retain(|segment| !is_done(segment));
         tail.entries_synced = tail.entries_synced.max(end.segment);
         drop(tail);
-        self.synced_bytes.fetch_max(bytes, Ordering::AcqRel);
-        let now = u64::try_from(self.env.clock.mono().as_millis()).unwrap_or(u64::MAX);
-        self.synced_at_ms.store(now, Ordering::Release);
+        if what == What::All {
+            self.synced_bytes.fetch_max(bytes, Ordering::AcqRel);
+            let now = u64::try_from(self.env.clock.mono().as_millis()).unwrap_or(u64::MAX);
+            self.synced_at_ms.store(now, Ordering::Release);
+        }
         Ok(end)
     }
 
@@ -309,6 +326,16 @@ impl Log {
         }
         // Nobody syncs these any more, now that they are durable.
         sealed.iter().try_for_each(|segment| self.poison.watch(segment.cut()))
+    }
+
+    /// Makes everything before the active segment durable, with its start; appends go on
+    /// meanwhile. For an owner that will want this of every segment, and not of many at once.
+    ///
+    /// # Errors
+    /// What the disk said; the log is poisoned then. `Poisoned` after an earlier failure.
+    pub fn write_back(&self) -> Result<()> {
+        let start = Position { segment: self.active(), offset: HEADER_LEN };
+        self.synced.reach(start, &self.poison, || self.sync_upto(What::Sealed))
     }
 
     /// Makes the start of the segment behind `upto` durable: its header and its name. For an owner

@@ -231,6 +231,31 @@ fn row_045_a_failing_read_fails_the_merge_or_changes_nothing() {
 }
 
 #[test]
+fn level_1_is_as_large_as_what_comes_down_to_it_asks_for() {
+    let options = tiny_options().table_bytes(4096).level0_files(2).level1_bytes(1 << 30);
+    let files = files(&SimDisk::new(1), options);
+    let value = |keys: &[Vec<u8>]| {
+        keys.iter().map(|key| (key.clone(), Version::Value(vec![1; 60]))).collect::<Versions>()
+    };
+    let keys = keys(4000);
+    let mut levels = Levels::default();
+    for stretch in keys.chunks(100) {
+        levels = with_table(&levels, &files, 1, &value(stretch));
+    }
+    let context = context(&files, false);
+    assert!(plan(&levels, &context).is_none(), "level 1 has less than `level1_bytes`");
+    let small = with_table(&levels, &files, 0, &value(&keys[..1]));
+    let bytes: u64 = levels.tables().map(|table| table.record.len).sum();
+    assert!(level1_target(&small, &files) < bytes);
+    let delta = run(plan(&small, &context).expect("level 1 is large for such flushes"));
+    let moved = installed(&small, delta.expect("a healthy disk"));
+    assert_eq!((moved.levels[0].len(), moved.levels[2].len()), (1, 1));
+    let large = with_table(&levels, &files, 0, &value(&keys));
+    assert!(bytes < level1_target(&large, &files));
+    assert!(plan(&large, &context).is_none(), "one such flush brings as much");
+}
+
+#[test]
 fn row_044_a_tombstone_stays_while_a_deeper_file_may_hold_its_key() {
     let disk = SimDisk::new(44);
     let files = files(&disk, tiny_options());

@@ -30,6 +30,7 @@ mod apart;
 mod checkpoints;
 mod collect;
 mod hashed;
+mod pressed;
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;

@@ -172,6 +172,8 @@ fn workload(options: &Options) -> Run {
     run.mark();
     run.append(&log, 50, false);
     run.append(&log, 5000, false);
+    log.write_back().unwrap();
+    run.mark();
     run.append(&log, 10, false);
     let closed = log.close().unwrap();
     run.durable = run.attempted.len();

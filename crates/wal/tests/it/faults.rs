@@ -49,6 +49,7 @@ fn script(log: &Log, acks: &mut Acks) {
         }
         if round == 4 {
             acks.note(log, log.rotate());
+            acks.note(log, log.write_back());
             acks.note(log, log.sync_sealed(wal::SegmentId(log.active().0 - 1)));
         }
     }

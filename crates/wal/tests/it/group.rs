@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vfs::sim::{CallKind, ImageKind, SimDisk};
 use vfs::{Env, Error};
-use wal::{AppendMode, Durability, Log, Start};
+use wal::{AppendMode, Durability, Log, Position, Start};
 
 use crate::bed::{open, options};
 
@@ -45,6 +45,35 @@ fn row_108_every_durable_commit_of_one_thread_is_one_sync() {
             log.append(&[1; 100]).unwrap(); // with several rotations
         }
         assert_eq!(syncs(&disk), before, "nobody asked for a sync");
+    }
+}
+
+#[test]
+fn what_rotations_left_is_synced_early_and_once() {
+    for mode in MODES {
+        let disk = SimDisk::new(1);
+        let log = open(&disk, 1, &options(Durability::Never, mode)).unwrap().log;
+        for _ in 0..100 {
+            log.append(&[1; 100]).unwrap();
+        }
+        let (sealed, before) = (log.segments().len() as u64 - 1, syncs(&disk));
+        assert!(sealed >= 2);
+        log.write_back().unwrap();
+        // And the start of the active one.
+        assert_eq!(syncs(&disk) - before, sealed + 1);
+        assert_eq!((log.synced().segment, log.synced() < log.end()), (log.active(), true));
+        log.write_back().unwrap();
+        assert_eq!(syncs(&disk) - before, sealed + 1, "each once");
+        let image = disk.crash(ImageKind::SyncedOnly, 1);
+        let entries = open(&image, 2, &options(Durability::Never, mode)).unwrap().entries;
+        let is_in_active = |position: &Position| position.segment == log.active();
+        let active = log.iter().filter(|item| item.as_ref().is_ok_and(|item| is_in_active(&item.0)));
+        assert!(100 - active.count() <= entries.len());
+        log.sync().unwrap();
+        let image = disk.crash(ImageKind::SyncedOnly, 1);
+        let entries = open(&image, 2, &options(Durability::Never, mode)).unwrap().entries;
+        assert_eq!(entries.len(), 100);
+        log.write_back().unwrap();
     }
 }
 
