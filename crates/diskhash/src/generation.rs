@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use vfs::planted::{self, Bug};
+use vfs::sync::habit;
 use vfs::{Access, Error, Fs, Name, Result, read_exact_at};
 
 use crate::address::{Prefix, keep};
@@ -100,6 +101,24 @@ impl Generation {
             return Ok(());
         }
         let partition = self.partition(hash);
+        let mut met = false;
+        let mut visit = |slot: &[u8]| {
+            met = true;
+            visit(slot)
+        };
+        let shown = self.search(hash, partition, &mut visit);
+        habit::note(met);
+        shown
+    }
+
+    /// Searches the runs, and a partition.
+    #[inline]
+    fn search(
+        &self,
+        hash: u64,
+        partition: &Partition,
+        visit: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let bottom = partition.run.as_deref();
         let bottom = bottom.and_then(|run| Some((run, run.locate(hash)?)));
         if let Some((run, place)) = bottom {

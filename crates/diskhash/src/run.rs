@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vfs::sync::atomic::{AtomicU64, Ordering};
+use vfs::sync::habit;
 use vfs::{Access, Bytes, Error, File, Fs, Name, ReadAhead, Result, read_exact_at};
 
 use crate::address::{Layout, PAGE_BYTES, PAGE_LEN, Prefix, home, page_offset, scale, within};
@@ -219,8 +220,8 @@ impl Run {
     }
 
     /// Asks for the lines of a page that a look-up will need: the header's, and some about where
-    /// the fingerprint and the slot stand if the page is filled as most are. Those of several files
-    /// are under way together.
+    /// the fingerprint and the slot stand if the page is filled as most are; the slot's only in a
+    /// thread that found the last hash. Those of several files are under way together.
     #[inline]
     pub(crate) fn prefetch(&self, place: Place) {
         const LINE_LEN: usize = 64;
@@ -230,6 +231,9 @@ impl Run {
         vfs::prefetch(page, 0, 1);
         let fingerprint_at = PAGE_HEADER_LEN + about * self.shape.fingerprint_len(wide);
         vfs::prefetch(page, fingerprint_at.saturating_sub(LINE_LEN), 3 * LINE_LEN);
+        if !habit::guess() {
+            return;
+        }
         // A slot is found within about twelve of the guess.
         let slot_at = self.shape.slots_at(wide) + about * self.shape.slot_len();
         vfs::prefetch(page, slot_at.saturating_sub(2 * LINE_LEN), 4 * LINE_LEN);
