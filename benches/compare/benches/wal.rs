@@ -5,6 +5,7 @@
 //! is told to drop what lies behind.
 
 use std::path::Path;
+use std::process::Command;
 
 use criterion::{Criterion, Throughput};
 use okaywal::{LogVoid, WriteAheadLog};
@@ -29,6 +30,11 @@ fn raft(dir: &Path) -> raft_engine::Engine {
     raft_engine::Engine::open(config).expect("a new log")
 }
 
+/// What one log leaves to be written back must not slow down the next.
+fn settle() {
+    assert!(Command::new("sync").status().expect("a program of the system").success());
+}
+
 fn main() {
     let mut c = Criterion::default().configure_from_args();
     for (group, is_durable) in [("wal, unsynced", false), ("wal, durable", true)] {
@@ -43,6 +49,7 @@ fn main() {
             let dir = tempfile::tempdir().expect("a scratch directory");
             let log = ours(dir.path(), mode, policy);
             let mut count = 0_u64;
+            settle();
             group.bench_function(name, |b| {
                 b.iter(|| {
                     count += 1;
@@ -57,6 +64,7 @@ fn main() {
         let dir = tempfile::tempdir().expect("a scratch directory");
         let log = raft(dir.path());
         let mut count = 0_u64;
+        settle();
         group.bench_function("raft-engine", |b| {
             b.iter(|| {
                 count += 1;
@@ -70,6 +78,7 @@ fn main() {
         if is_durable {
             let dir = tempfile::tempdir().expect("a scratch directory");
             let log = WriteAheadLog::recover(dir.path(), LogVoid).expect("a new log");
+            settle();
             group.bench_function("okaywal", |b| {
                 b.iter(|| {
                     let mut entry = log.begin_entry().expect("an entry");

@@ -150,10 +150,8 @@ impl Plan {
         back_memory(effort.entries.saturating_mul((size.key_len() + size.value_len()) as u64))?;
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
         drop(dir);
-        if self.entries.is_none() {
-            // What one leaves to be written back must not slow down the next.
-            Command::new("sync").status().context("sync")?;
-        }
+        // What one leaves to be written back must not slow down the next.
+        Command::new("sync").status().context("sync")?;
         ensure!(output.status.success(), "the child ended with {}", output.status);
         Ok(serde_json::from_slice(&output.stdout)?)
     }

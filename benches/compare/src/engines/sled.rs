@@ -40,7 +40,9 @@ fn open(opening: Opening<'_>) -> Result<Box<dyn Engine>> {
     loop {
         match config.open() {
             Ok(db) => return Ok(Box::new(Sled { db })),
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock && tries < LOCK_TRIES => {
+            Err(Error::Io(error))
+                if error.kind() == ErrorKind::WouldBlock && tries < LOCK_TRIES =>
+            {
                 tries += 1;
                 thread::sleep(LOCK_PAUSE);
             }
