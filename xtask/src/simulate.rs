@@ -1,15 +1,18 @@
-//! The experiments behind decisions 0003 and 0004, kept so that they can be run again.
+//! The experiments behind decisions 0003 and 0004 and the bar of index bytes per put, kept so that
+//! they can be run again.
 //!
 //! ```text
 //! cargo run --release -p xtask -- simulate values      value log: promotion, copies, garbage
 //! cargo run --release -p xtask -- simulate hash        hash index: runs and partitions
+//! cargo run --release -p xtask -- simulate levels      ordered index: leveled merges to 10^9 keys
 //! ```
 //!
-//! Both count bytes and entries; neither writes a file. The output is the Markdown of the
+//! All count bytes and entries; none writes a file. The output is the Markdown of the
 //! decisions' tables.
 
 mod draws;
 mod hash;
+mod levels;
 mod store;
 mod values;
 
@@ -29,6 +32,8 @@ pub(crate) enum Experiment {
     },
     /// Runs and partitions of the hash index.
     Hash,
+    /// Merges of the ordered index, against RocksDB's.
+    Levels,
 }
 
 /// Runs one experiment and prints its tables.
@@ -36,5 +41,6 @@ pub(crate) fn run(experiment: Experiment) {
     match experiment {
         Experiment::Values { keys, seed } => values::print_tables(keys, seed),
         Experiment::Hash => hash::print_tables(),
+        Experiment::Levels => levels::print_tables(),
     }
 }

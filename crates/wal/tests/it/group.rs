@@ -67,7 +67,8 @@ fn what_rotations_left_is_synced_early_and_once() {
         let image = disk.crash(ImageKind::SyncedOnly, 1);
         let entries = open(&image, 2, &options(Durability::Never, mode)).unwrap().entries;
         let is_in_active = |position: &Position| position.segment == log.active();
-        let active = log.iter().filter(|item| item.as_ref().is_ok_and(|item| is_in_active(&item.0)));
+        let active =
+            log.iter().filter(|item| item.as_ref().is_ok_and(|item| is_in_active(&item.0)));
         assert!(100 - active.count() <= entries.len());
         log.sync().unwrap();
         let image = disk.crash(ImageKind::SyncedOnly, 1);
