@@ -23,7 +23,7 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// How often its lock is asked for, and what lies between.
-const LOCK_TRIES: u32 = 200;
+const LOCK_TRIES: u32 = 3000;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 struct Sled {
