@@ -24,7 +24,7 @@ pub const COUNT_LONG: u64 = 100_000;
 /// learnt it, few enough for a short unit. Half of the chunks choose at random, half are PCT.
 const CHUNK: u64 = 500;
 /// Schedules within which every planted mistake is found.
-const COUNT_PLANTED: u64 = 10_000;
+const COUNT_PLANTED: u64 = 100_000;
 
 /// The built program.
 #[derive(Clone, Debug)]
