@@ -9,7 +9,6 @@
 //! Levels and their sizes as in LevelDB; which file goes down first is the one that overlaps
 //! least, as in RocksDB's `kMinOverlappingRatio`.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -92,7 +91,8 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) 
 
 /// Bytes that level 1 is to have. A merge of level 0 rewrites all of level 1, so it is not to be many
 /// times as large as what comes down at once: where values are kept apart, a flush brings a few
-/// MiB, and 256 MiB would be written again for each ten of them.
+/// MiB, and 256 MiB would be written again for each ten of them. While level 0 is empty nothing
+/// says what will come, and nothing comes down: the limit is `level1_bytes`.
 fn level1_target(levels: &Levels, files: &Files) -> u64 {
     let options = &files.options;
     let level0 = levels.levels.first().map_or(&[][..], |level| level);
@@ -196,12 +196,11 @@ struct Rewrite {
     output_level: usize,
     output: TableOutput,
     inputs: Vec<Arc<LevelTable>>,
-    /// Newest first.
-    cursors: Vec<BoxCursor>,
-    /// Indexes of those that are not at their end: by their keys, equal ones newest first. Filled by
-    /// the first step.
-    order: Vec<usize>,
+    /// Over all inputs. Sought by the first step.
+    cursor: sstable::Merge<BoxCursor>,
     started: bool,
+    /// A newer entry of the key that the cursor is at was taken.
+    is_hidden: bool,
     /// Where records are: for the garbage count, and for those that move.
     segments: Arc<Segments>,
     /// Copies values out of address spaces that are nearly empty.
@@ -237,9 +236,9 @@ impl Rewrite {
             output_level: plan.output_level,
             output: TableOutput::new(files.clone(), context.keyspace, level, table_bytes),
             inputs,
-            cursors,
-            order: Vec::new(),
+            cursor: sstable::Merge::new(cursors),
             started: false,
+            is_hidden: false,
             segments: context.segments.clone(),
             dissolver: Dissolver::new(context),
             read: 0,
@@ -248,35 +247,22 @@ impl Rewrite {
         }
     }
 
-    /// Puts every cursor at its first entry.
-    fn start(&mut self) -> Result<()> {
-        for (index, cursor) in self.cursors.iter_mut().enumerate() {
-            let sought = cursor.seek_first();
-            if !planted::is(Bug::InputErrorIgnored) {
-                sought?;
-            }
-            if cursor.valid() {
-                self.order.push(index);
-            }
+    /// Takes the newest version of a key; drops an older one.
+    fn take(&mut self) -> Result<()> {
+        self.read += 1;
+        if self.is_hidden {
+            charge(&self.segments, &mut self.garbage, self.cursor.entry().value)?;
+            self.dropped += 1;
+        } else {
+            self.place()?;
         }
-        let cursors = &self.cursors;
-        self.order.sort_by(|a, b| cursors[*a].key().cmp(cursors[*b].key()).then(a.cmp(b)));
+        self.is_hidden = self.cursor.next_version()?;
         Ok(())
     }
 
-    /// Takes the newest version of the smallest key and drops the others.
-    fn take(&mut self, front: usize) -> Result<()> {
-        while let Some(other) = self.order.get(1).copied()
-            && self.cursors[other].key() == self.cursors[front].key()
-        {
-            charge(&self.segments, &mut self.garbage, self.cursors[other].entry().value)?;
-            self.cursors[other].next()?;
-            settle(&self.cursors, &mut self.order, 1);
-            self.read += 1;
-            self.dropped += 1;
-        }
-        let entry = self.cursors[front].entry();
-        self.read += 1;
+    /// Writes the newest version of a key, or drops it.
+    fn place(&mut self) -> Result<()> {
+        let entry = self.cursor.entry();
         let dead = entry.value == Value::Tombstone || is_expired(entry.expiry, self.now_ms);
         if !dead {
             match self.dissolver.place(entry, &mut self.garbage)? {
@@ -297,8 +283,6 @@ impl Rewrite {
                 self.dropped += 1;
             }
         }
-        self.cursors[front].next()?;
-        settle(&self.cursors, &mut self.order, 0);
         Ok(())
     }
 
@@ -318,41 +302,24 @@ impl Rewrite {
 impl Merge for Rewrite {
     fn step(&mut self) -> Result<bool> {
         if !self.started {
-            self.start()?;
+            let sought = self.cursor.seek_first();
+            if !planted::is(Bug::InputErrorIgnored) {
+                sought?;
+            }
             self.started = true;
         }
         for _ in 0..STEP_ENTRIES {
-            let Some(front) = self.order.first().copied() else {
+            if !self.cursor.valid() {
                 self.end()?;
                 return Ok(true);
-            };
-            self.take(front)?;
+            }
+            self.take()?;
         }
         Ok(false)
     }
 
     fn finish(self: Box<Self>) -> Delta {
         self.dissolver.into_delta(self.output.into_delta(self.inputs, self.garbage))
-    }
-}
-
-/// Moves the cursor `order[at]`, which has gone on, to its place. Mostly that is where it is: of
-/// two levels the larger one has most of the entries.
-fn settle(cursors: &[BoxCursor], order: &mut Vec<usize>, at: usize) {
-    let moved = order[at];
-    if !cursors[moved].valid() {
-        order.remove(at);
-        return;
-    }
-    let key = cursors[moved].key();
-    let is_before = |other: &usize| match cursors[*other].key().cmp(key) {
-        Ordering::Equal => *other < moved,
-        order => order == Ordering::Less,
-    };
-    let behind = &order[at + 1..];
-    if behind.first().is_some_and(is_before) {
-        let passed = behind.partition_point(is_before);
-        order[at..=at + passed].rotate_left(1);
     }
 }
 

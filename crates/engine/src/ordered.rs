@@ -18,7 +18,8 @@ use crate::listed::Listed;
 use crate::record::ValuePtr;
 use crate::vlog::Values;
 
-/// So many times the files may wait in level 0 while they are smaller than level 1 is to be.
+/// So many times `level0_files_max` files may wait in level 0 while together they have less than
+/// `level1_bytes`.
 const LEVEL0_SMALL: usize = 3;
 
 impl Index for Levels {

@@ -95,6 +95,31 @@ impl<C: Cursor> Merge<C> {
         Ok(())
     }
 
+    /// Moves past the entry that is seen and past no other, forwards: true if what is seen then is
+    /// an older entry of the same key. For whoever must meet what the newest one hides, as a merge
+    /// that counts what it drops; it seeks before it walks in another way again.
+    ///
+    /// # Errors
+    /// As the source that moves; then every move is an error until a seek succeeds.
+    ///
+    /// # Panics
+    /// If the last seek or step was backward.
+    #[inline]
+    pub fn next_version(&mut self) -> Result<bool> {
+        if self.failed {
+            return Err(after_error(Path::new("merge of cursors")));
+        }
+        assert!(self.direction == Direction::Forward, "older versions are behind, going forward");
+        let Some(front) = self.order.first().copied() else { return Ok(false) };
+        let hides = |second: &usize| self.key_of(*second) == self.key_of(front);
+        let is_older = !self.alone && self.order.get(1).is_some_and(hides);
+        self.failed = true;
+        self.move_source(front)?;
+        self.place_front(front);
+        self.failed = false;
+        Ok(is_older)
+    }
+
     fn source(&mut self, index: usize) -> &mut C {
         self.sources.get_mut(index).expect("the order holds indexes of sources")
     }

@@ -89,6 +89,35 @@ fn row_112_a_merge_answers_as_a_btreemap_does_in_both_directions() {
     }
 }
 
+#[test]
+fn versions_are_met_one_by_one_newest_first() {
+    for seed in vfs::testing::seeds(12) {
+        let mut random = Random::new(seed);
+        let disk = SimDisk::new(seed);
+        let count = [0, 1, 2, 3, 9, 20][random.index(6)];
+        let (tables, model) = tables(&disk, &mut random, count);
+        let mut versions = Vec::new();
+        for (age, table) in tables.iter().enumerate() {
+            let mut cursor = table.cursor();
+            cursor.seek_first().unwrap();
+            while cursor.valid() {
+                versions.push((cursor.key().to_vec(), age, at(&cursor)));
+                cursor.next().unwrap();
+            }
+        }
+        versions.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        let mut merge = Merge::new(tables.iter().map(Table::cursor).collect());
+        merge.seek_first().unwrap();
+        for (index, (key, _, version)) in versions.iter().enumerate() {
+            assert_eq!(at(&merge), *version, "version {index}");
+            let is_older = versions.get(index + 1).is_some_and(|next| next.0 == *key);
+            assert_eq!(merge.next_version().unwrap(), is_older, "behind version {index}");
+        }
+        assert!(!merge.valid() && !merge.next_version().unwrap());
+        walk(&mut merge, &model, &mut random, 50);
+    }
+}
+
 // Rows 45 and 86: a read that fails at any moment ends the merge with an error; nothing is left
 // out, and after a seek everything is there again.
 #[test]
