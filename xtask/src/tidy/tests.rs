@@ -276,3 +276,26 @@ fn a_row_of_the_catalogue_without_a_test_that_exists_is_found() {
     let missing = "is missing: what is promised, and how it is tested";
     assert_eq!(findings_with(&engine), at(1, missing));
 }
+
+// `cargo bench` of a package outside the workspace left its samples below that package, where they
+// were committed: only the root's `target` was ignored.
+#[test]
+fn build_output_that_is_tracked_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in CLEAN.iter().chain(&[("benches/target/sample.json", "{}")]) {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        let status = git.arg("-C").arg(root.path()).args(arguments).status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    assert_eq!(check(root.path()).unwrap(), []);
+    git(&["add", "--all", "--force"]);
+    let findings = check(root.path()).unwrap();
+    let expected = "build output is not kept: `git rm -r --cached` it";
+    assert_eq!(findings, [Finding::new("benches/target/sample.json", 1, expected)]);
+}

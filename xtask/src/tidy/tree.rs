@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -23,7 +24,19 @@ pub(super) fn check(tree: &Tree, findings: &mut Vec<Finding>) -> Result<()> {
             findings.push(Finding::new(path, 1, "every crate has a README.md"));
         }
     }
+    check_output(tree, findings);
     check_decisions(tree, findings)
+}
+
+/// Build output that git tracks. A tree without a repository has none.
+fn check_output(tree: &Tree, findings: &mut Vec<Finding>) {
+    let listed = Command::new("git").arg("-C").arg(&tree.root).args(["ls-files", "-z"]).output();
+    let Some(listed) = listed.ok().filter(|listed| listed.status.success()) else { return };
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let is_output = |path: &&str| path.split('/').rev().skip(1).any(|folder| folder == "target");
+    if let Some(path) = listed.split('\0').find(is_output) {
+        findings.push(Finding::new(path, 1, "build output is not kept: `git rm -r --cached` it"));
+    }
 }
 
 fn check_name(source: &Source, findings: &mut Vec<Finding>) {
