@@ -13,8 +13,10 @@ use crate::node::{Held, Layout, Node};
 use crate::pages::{Asked, Verify};
 use crate::table::Table;
 
-/// Leaves of a walk from which on the system is asked to read ahead.
+/// Leaves of a walk from which on the system is asked to read ahead; of one through pages that were
+/// read before, which as a rule are in memory. Asking takes 2 us, a tenth of a scan of 100 entries.
 const LEAVES_MIN: usize = 4;
+const LEAVES_MIN_KNOWN: usize = 16;
 
 /// A place in ascending entries with distinct keys. Object-safe.
 pub trait Cursor {
@@ -171,6 +173,7 @@ impl Table {
 
 impl TableCursor {
     /// Runs a move; one that fails leaves the cursor invalid and failed.
+    #[inline]
     fn guard(&mut self, step: impl FnOnce(&mut TableCursor) -> Result<()>) -> Result<()> {
         let result = step(self);
         self.failed = result.is_err();
@@ -180,6 +183,7 @@ impl TableCursor {
         result
     }
 
+    #[inline]
     fn refuse_failed(&self) -> Result<()> {
         if self.failed { Err(after_error(self.table.path())) } else { Ok(()) }
     }
@@ -200,6 +204,7 @@ impl TableCursor {
     }
 
     /// To entry `index` of the leaf, which has one.
+    #[inline(never)]
     fn place(&mut self, index: usize) -> Result<()> {
         let leaf = self.leaf.as_ref().expect("a leaf was loaded");
         let node = Node::resume(self.table.path(), &leaf.bytes, leaf.layout);
@@ -253,7 +258,8 @@ impl TableCursor {
     /// Has the system read what follows page `number`, if the walk is a long one.
     fn read_ahead(&mut self, number: u32, forward: bool) {
         self.leaves += 1;
-        if self.leaves >= LEAVES_MIN {
+        let is_known = self.table.pages.was_read(number);
+        if self.leaves >= if is_known { LEAVES_MIN_KNOWN } else { LEAVES_MIN } {
             self.table.pages.read_ahead(number, &mut self.ahead, forward);
         }
     }
@@ -292,6 +298,7 @@ impl TableCursor {
         }
     }
 
+    #[inline]
     fn here(&self) -> (&Leaf, &Here) {
         let both = self.leaf.as_ref().zip(self.here.as_ref());
         both.expect("the cursor is at an entry: ask valid() first")
@@ -338,6 +345,7 @@ impl Cursor for TableCursor {
         })
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         self.refuse_failed()?;
         if self.here.is_none() {
@@ -356,6 +364,7 @@ impl Cursor for TableCursor {
         })
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         self.refuse_failed()?;
         if self.here.is_none() {
@@ -371,10 +380,12 @@ impl Cursor for TableCursor {
         })
     }
 
+    #[inline]
     fn valid(&self) -> bool {
         self.here.is_some()
     }
 
+    #[inline]
     fn entry(&self) -> Entry<'_> {
         let (leaf, here) = self.here();
         let value = match &here.held {
@@ -385,11 +396,13 @@ impl Cursor for TableCursor {
         Entry { key: &self.key, value, expiry: here.expiry }
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         assert!(self.here.is_some(), "the cursor is at an entry: ask valid() first");
         &self.key
     }
 
+    #[inline]
     fn value_bytes(&self) -> Bytes {
         match self.here() {
             (leaf, Here { held: Held::Inline(range), .. }) => leaf.bytes.slice(range.clone()),
@@ -407,6 +420,7 @@ impl Cursor for TableCursor {
     }
 }
 
+#[inline]
 fn inline<'a>(leaf: &'a Leaf, range: &Range<usize>) -> &'a [u8] {
     leaf.bytes.get(range.clone()).unwrap_or(&[])
 }

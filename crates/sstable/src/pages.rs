@@ -179,6 +179,14 @@ impl PageReader {
         Asked(from)
     }
 
+    /// True if page `number` was read and verified since the file was opened.
+    #[inline]
+    pub(crate) fn was_read(&self, number: u32) -> bool {
+        let word = self.seen.get(number as usize / 64);
+        // Nothing is published through the bit: the bytes are the file's either way.
+        word.is_some_and(|word| (word.load(Ordering::Relaxed) >> (number % 64)) & 1 == 1)
+    }
+
     /// Has the system read what a walk that comes to a page meets behind it, or before it.
     pub(crate) fn read_ahead(&self, number: u32, ahead: &mut ReadAhead, forward: bool) {
         let Source::Mapped(whole) = &self.source else { return };
@@ -255,10 +263,7 @@ impl PageReader {
 
     #[inline(always)]
     fn verify_mapped(&self, number: u32, pages: &[u8], verify: Verify) -> Result<()> {
-        let word = self.seen.get(number as usize / 64);
-        // Nothing is published through the bit: the bytes are the file's either way.
-        let seen = word.map_or(0, |word| word.load(Ordering::Relaxed)) >> (number % 64);
-        if seen & 1 == 1 && verify == Verify::First {
+        if self.was_read(number) && verify == Verify::First {
             return Ok(());
         }
         self.verify_first(number, pages)
