@@ -79,10 +79,9 @@ impl Engine for Ours {
             (Some(from), true) => self.keyspace.range(..=from),
         };
         for _ in 0..limit {
-            let entry = if scan.is_reverse { range.next_back() } else { range.next() };
-            let Some(entry) = entry else { break };
-            let (key, value) = entry?;
-            visit(&key, &value);
+            let entry = if scan.is_reverse { range.next_back_ref()? } else { range.next_ref()? };
+            let Some((key, value)) = entry else { break };
+            visit(key, value);
         }
         Ok(())
     }

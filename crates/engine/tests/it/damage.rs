@@ -7,6 +7,7 @@ use engine::{Db, ErrorKind, IndexKind, Options, ReadMode};
 use vfs::Random;
 use vfs::sim::{Damage, ImageKind};
 
+use crate::lent::Mixed;
 use crate::world::{
     Map, TestResult, World, both, contents, halve_real_files, holds_data, key, kind_of, modes,
     tiny, value,
@@ -100,11 +101,11 @@ fn judge(image: &World, options: &Options, expected: &Map, file: &str, what: &st
 /// As [`judge_scan`], where there is no order.
 fn judge_unordered(db: &Db, expected: &Map, what: &str, names_it: &dyn Fn(&engine::Error)) -> bool {
     let mut left = expected.clone();
-    let mut range = db.iter();
+    let mut range = Mixed::new(db.iter(), false);
     while let Some(entry) = range.next() {
         match entry {
             Ok((key, value)) => {
-                let expected = left.remove(&*key);
+                let expected = left.remove(&key);
                 assert!(expected.is_some_and(|it| value == it), "{what}: a scan is wrong");
             }
             Err(error) => {
@@ -126,7 +127,7 @@ fn judge_scan(
     what: &str,
     names_it: &dyn Fn(&engine::Error),
 ) -> bool {
-    let mut range = db.iter();
+    let mut range = Mixed::new(db.iter(), forwards);
     let mut left = expected.iter();
     loop {
         let (found, entry) = match forwards {

@@ -3,6 +3,7 @@
 
 mod alloc;
 mod world;
+mod lent;
 mod script;
 mod hooked;
 mod model;

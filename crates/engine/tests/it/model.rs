@@ -5,12 +5,12 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use engine::{
-    Db, ErrorKind, IndexKind, Key, Keyspace, KeyspaceOptions, Options, Result, Snapshot, Value,
-    WriteOptions,
+    Db, ErrorKind, IndexKind, Keyspace, KeyspaceOptions, Options, Result, Snapshot, WriteOptions,
 };
 use vfs::sim::ImageKind;
 use vfs::{Clock, Random};
 
+use crate::lent::{Item, Mixed};
 use crate::world::{World, assert_same, assert_sound, option_set, other_kind};
 
 /// A value and when it vanishes (0: never).
@@ -249,6 +249,7 @@ impl Runner {
         let at = self.space();
         let (one, two) = (self.key(), self.key());
         let (draw, from_snapshot) = (self.random.below(8), self.random.percent(50));
+        let is_lent = self.random.percent(50);
         let held = self.held.last().filter(|_| from_snapshot);
         let (space, snapshot) = match held {
             Some(held) => (&held.spaces[at % held.spaces.len()], Some(&held.snapshot)),
@@ -287,12 +288,12 @@ impl Runner {
             .filter_map(|(key, entry)| Some((key, live(Some(entry), self.now_ms)?)))
             .collect();
         let digest = match keyspace.kind() {
-            IndexKind::BTree => walk(range.map(owned), &expected, &mut self.random)?,
+            IndexKind::BTree => walk(Mixed::new(range, is_lent), &expected, &mut self.random)?,
             _ => {
                 let error = range.next().expect("an item").expect_err("there is no order");
                 assert_eq!(error.kind(), ErrorKind::Invalid);
                 let all = snapshot.map_or_else(|| keyspace.iter(), |held| held.iter(keyspace));
-                let mut found: Vec<_> = all.map(owned).collect::<Result<_>>()?;
+                let mut found: Vec<_> = Mixed::new(all, is_lent).collect::<Result<_>>()?;
                 found.retain(|(key, _)| inside(key));
                 found.sort();
                 walk(found.into_iter().map(Ok), &expected, &mut self.random)?
@@ -465,13 +466,6 @@ fn kind_of_space(db: &Db, name: &str) -> KeyspaceOptions {
         IndexKind::BTree => KeyspaceOptions::hash(),
         _ => other_kind(if number.is_multiple_of(2) { IndexKind::BTree } else { default }),
     }
-}
-
-/// An entry of an iterator.
-type Item = (Vec<u8>, Vec<u8>);
-
-fn owned(entry: Result<(Key, Value)>) -> Result<Item> {
-    entry.map(|(key, value)| (key.to_vec(), value.into_vec()))
 }
 
 /// Takes items from both ends in a random order and compares them; returns a digest.

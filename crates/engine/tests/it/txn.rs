@@ -140,14 +140,20 @@ fn a_phantom_is_refused_in_what_an_iterator_showed_and_only_there() -> TestResul
             let mut range = txn.iter(keyspace);
             usize::from(range.next().is_some() && range.next_back().is_some())
         };
+        let lent: Read = |txn, keyspace| {
+            let mut range = txn.iter(keyspace);
+            let is_there = matches!(range.next_ref(), Ok(Some(_)));
+            usize::from(is_there && matches!(range.next_back_ref(), Ok(Some(_))))
+        };
         let prefix: Read = |txn, keyspace| txn.prefix(keyspace, b"key00001").count();
         let none: Read =
             |txn, keyspace| usize::from(txn.range::<&[u8]>(keyspace, ..).size_hint().0 > 0);
-        let cases: [(Read, usize, &[u64], &[u64]); 6] = [
+        let cases: [(Read, usize, &[u64], &[u64]); 7] = [
             (all, 5, &[1, 10, 11, 18, 30], &[]),
             (two, 2, &[1, 10, 11, 12], &[13, 14, 18, 30]),
             (last_two, 2, &[16, 17, 18, 30], &[15, 14, 1]),
             (both, 1, &[1, 10, 18, 30], &[11, 12, 17]),
+            (lent, 1, &[1, 10, 18, 30], &[11, 12, 17]),
             (prefix, 5, &[10, 15, 19], &[9, 20, 100]),
             (none, 0, &[], &[1, 10, 11, 18, 30]),
         ];
