@@ -31,7 +31,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// What a reader is about to do with a file.
+/// What is about to happen to a file. Changes nothing but time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Advice {
     /// No particular order.
@@ -42,6 +42,8 @@ pub enum Advice {
     WillNeed,
     /// The range will not be needed soon.
     DontNeed,
+    /// The range was written and will be synced soon: the disk may begin. Makes nothing durable.
+    WriteBack,
 }
 
 /// What [`File::preallocate`] guarantees in a directory, as [`Fs::preallocation`] found out.

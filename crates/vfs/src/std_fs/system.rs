@@ -147,6 +147,7 @@ pub(super) fn rename_without_replacing(
 pub(super) fn advise(fd: impl AsFd, offset: u64, len: u64, advice: crate::fs::Advice) {
     use rustix::fs::Advice as System;
     let advice = match advice {
+        crate::fs::Advice::WriteBack => return write_back(fd, offset, len),
         crate::fs::Advice::Random => System::Random,
         crate::fs::Advice::Sequential => System::Sequential,
         crate::fs::Advice::WillNeed => System::WillNeed,
@@ -157,6 +158,21 @@ pub(super) fn advise(fd: impl AsFd, offset: u64, len: u64, advice: crate::fs::Ad
         let _ = rustix::fs::fadvise(fd, offset, Some(len), advice);
     }
 }
+
+/// Has the system begin to write a range to the disk. What goes wrong the next sync reports.
+#[cfg(target_os = "linux")]
+fn write_back(fd: impl AsFd, offset: u64, len: u64) {
+    use std::os::fd::AsRawFd;
+    let range = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len));
+    // A length of zero would mean "to the end of the file".
+    let (Ok(offset), Ok(len @ 1..)) = range else { return };
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the call takes numbers only, and the descriptor is open while it is borrowed.
+    let _ = unsafe { libc::sync_file_range(fd, offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(target_os = "freebsd")]
+fn write_back(_fd: impl AsFd, _offset: u64, _len: u64) {}
 
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 pub(super) fn advise(_fd: impl AsFd, _offset: u64, _len: u64, _advice: crate::fs::Advice) {}

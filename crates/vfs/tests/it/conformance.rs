@@ -379,6 +379,8 @@ fn a_mapping_outlives_its_handle_and_its_slices_share_it() {
         let file = create(&bed.open(), 1, b"lotus root");
         file.advise(0, 10, Advice::WillNeed);
         file.advise(0, 0, Advice::Random);
+        file.advise(0, 10, Advice::WriteBack);
+        file.advise(0, 0, Advice::WriteBack);
         let map: Bytes = file.map(10).expect("mapped");
         drop(file);
         let slice = map.slice(6..);
