@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vfs::planted::{self, Bug};
-use vfs::{Access, Error, File, Fs, Kind, Name, Result};
+use vfs::{Access, Advice, Error, File, Fs, Kind, Name, Result};
 
 use crate::format::{self, HEADER_LEN, Previous, Role, SEGMENT, SegmentHeader, VALUES};
 use crate::meta::SegmentMeta;
@@ -45,6 +45,36 @@ pub(crate) struct Link {
     pub(crate) file: Arc<dyn File>,
     pub(crate) header: SegmentHeader,
     pub(crate) meta: SegmentMeta,
+    /// What nothing attests was written once more, already.
+    is_rewritten: bool,
+}
+
+impl Link {
+    /// Writes once more what nothing attests, unless that was done.
+    pub(crate) fn write_again(&mut self, attested: Option<Position>) -> Result<()> {
+        if !self.is_rewritten {
+            write_again(&*self.file, self.meta.id, self.meta.len, attested)?;
+            self.is_rewritten = true;
+        }
+        Ok(())
+    }
+}
+
+/// Writes once more what nothing attests of a segment that ends at `end`, as it is and where it is.
+///
+/// Postmortem: we believed that a sync of what an earlier process wrote makes it durable. After a
+/// sync that failed in that process its pages look clean, so the next sync has nothing to do and
+/// says all is well: the log attested bytes that no disk had, and after a power cut it was
+/// `Corrupt` for ever. What nothing attests is therefore written once more before it is synced.
+fn write_again(file: &dyn File, id: SegmentId, end: u64, attested: Option<Position>) -> Result<()> {
+    let from = match attested {
+        Some(attested) if id < attested.segment => end,
+        Some(attested) if id == attested.segment => attested.offset.min(end),
+        _ => 0,
+    };
+    replay::write_again(file, from, end)?;
+    file.advise(from, end - from, Advice::WriteBack);
+    Ok(())
 }
 
 /// A log as it was found.
@@ -247,12 +277,22 @@ fn walk(
     let mut index = first;
     let header = header_of(&candidates[first]).expect("the first segment has a header");
     let mut last_seq = header.previous.map_or(0, |previous| previous.last_seq);
+    let next = |index: &usize| Some(successor(candidates, candidates[*index].id)?.0);
+    let members = std::iter::successors(Some(first), next);
+    let told = members.filter_map(|index| header_of(&candidates[index])?.synced).max();
     loop {
         let here = &candidates[index];
         let header = header_of(here).expect("members of the chain have headers");
         let next = successor(candidates, here.id);
-        let mut window = Window::new(&*here.file)?;
         let limit = next.map(|(_, previous)| previous.len);
+        // The disk writes it while it is read: what is in front of a whole header is in the log, or
+        // the log is damaged, and no byte changes.
+        let is_rewritten = limit.is_some() && !planted::is(Bug::RecoveryKeepsUnsynced);
+        if let (Some((_, previous)), true) = (next, is_rewritten) {
+            let attested = told.max(chain.attested).max(attested);
+            write_again(&*here.file, here.id, previous.len, attested)?;
+        }
+        let mut window = Window::new(&*here.file)?;
         let body = replay::read_frames(&mut window, header, limit, last_seq, visit)?;
         last_seq = body.last_seq;
         chain.records += body.records;
@@ -264,7 +304,8 @@ fn walk(
             false => body.end,
         };
         let meta = SegmentMeta { id: here.id, len, first_seq: body.first_seq, last_seq };
-        chain.links.push(Link { file: Arc::clone(&here.file), header: header.clone(), meta });
+        let (file, header) = (Arc::clone(&here.file), header.clone());
+        chain.links.push(Link { file, header, meta, is_rewritten });
         match next {
             Some((next, previous)) if body.stop.is_none() => {
                 if previous.last_seq != last_seq {

@@ -20,7 +20,7 @@ use crate::format::{self, FRAME_HEADER_LEN, HEADER_LEN, Previous, Role, SegmentH
 use crate::meta::SegmentMeta;
 use crate::options::{AppendMode, Options, SEGMENT_BYTES_MIN};
 use crate::position::{ALIGN, Position, SegmentId, SegmentIds};
-use crate::replay::{self, Visit};
+use crate::replay::Visit;
 use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::turn::{Poison, Turn};
@@ -137,8 +137,8 @@ impl Log {
     ) -> Result<(Log, Recovered)> {
         options.validate(fs.path())?;
         let append_mode = options.append_mode_in(&*fs)?;
-        let chain = chain::replay_log(&fs, options.kind, &start, visit)?;
-        keep(&*fs, &chain)?;
+        let mut chain = chain::replay_log(&fs, options.kind, &start, visit)?;
+        keep(&*fs, &mut chain)?;
         let seq_floor = match planted::is(Bug::SeqReused) {
             true => start.seq_floor,
             false => start.seq_floor.max(chain.max_seq_seen),
@@ -306,26 +306,17 @@ fn previous(meta: &SegmentMeta) -> Previous {
 }
 
 /// Makes durable what a replay found: the next segment's header will say that it is.
-///
-/// Postmortem: we believed that a sync of what an earlier process wrote makes it durable. After a
-/// sync that failed in that process its pages look clean, so the next sync has nothing to do and
-/// says all is well: the log attested bytes that no disk had, and after a power cut it was
-/// `Corrupt` for ever. What nothing attests is therefore written once more before it is synced.
-fn keep(fs: &dyn Fs, chain: &Chain) -> Result<()> {
+fn keep(fs: &dyn Fs, chain: &mut Chain) -> Result<()> {
     if planted::is(Bug::RecoveryKeepsUnsynced) {
         return Ok(());
     }
-    for link in &chain.links {
+    for link in &mut chain.links {
         if planted::is(Bug::RecoveryTruncates) {
             link.file.truncate(link.meta.len)?;
         }
-        let (id, end) = (link.meta.id, link.meta.len);
-        let from = match chain.attested {
-            Some(attested) if id < attested.segment => end,
-            Some(attested) if id == attested.segment => attested.offset.min(end),
-            _ => 0,
-        };
-        replay::write_again(&*link.file, from, end)?;
+        link.write_again(chain.attested)?;
+    }
+    for link in &chain.links {
         link.file.sync_data()?;
     }
     if chain.links.is_empty() { Ok(()) } else { fs.sync_dir() }
