@@ -1,6 +1,6 @@
 //! What the log held, put back into memtables as the writes did.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memtable::{Entry, Kind, Memtable};
@@ -50,6 +50,64 @@ impl Replay {
     }
 }
 
+/// Entries that go into a memtable together: it asks memory for what the next ones need.
+const TOGETHER: usize = 32;
+/// Bytes of keys and values from which on they wait for no more.
+const TOGETHER_BYTES: usize = 64 << 10;
+
+/// An entry whose key and value are in [`Together`]'s bytes: the key ends where the value starts.
+struct Waiting {
+    key: usize,
+    value: usize,
+    end: usize,
+    entry: Entry<'static>,
+}
+
+/// Entries on their way into one memtable.
+struct Together<'a> {
+    memtables: &'a [(u32, Arc<Memtable>)],
+    index: usize,
+    bytes: Vec<u8>,
+    waiting: Vec<Waiting>,
+}
+
+impl<'a> Together<'a> {
+    fn new(memtables: &'a [(u32, Arc<Memtable>)]) -> Together<'a> {
+        Together { memtables, index: 0, bytes: Vec::new(), waiting: Vec::with_capacity(TOGETHER) }
+    }
+
+    /// Takes an entry for the memtable at `index`.
+    fn add(&mut self, index: usize, entry: Entry<'_>) {
+        let is_full = self.waiting.len() == TOGETHER || self.bytes.len() >= TOGETHER_BYTES;
+        if index != self.index || is_full {
+            self.insert();
+            self.index = index;
+        }
+        let key = self.bytes.len();
+        let value = key + entry.key.len();
+        self.bytes.extend_from_slice(entry.key);
+        self.bytes.extend_from_slice(entry.value);
+        let (end, entry) = (self.bytes.len(), Entry { key: b"", value: b"", ..entry });
+        self.waiting.push(Waiting { key, value, end, entry });
+    }
+
+    /// Puts what waits into its memtable.
+    fn insert(&mut self) {
+        let bytes = &self.bytes;
+        let entry = |waiting: &Waiting| {
+            let (key, value) =
+                (&bytes[waiting.key..waiting.value], &bytes[waiting.value..waiting.end]);
+            Entry { key, value, ..waiting.entry }
+        };
+        let entries: Vec<Entry<'_>> = self.waiting.iter().map(entry).collect();
+        if let Some((_, memtable)) = self.memtables.get(self.index) {
+            memtable.insert(&entries);
+        }
+        self.waiting.clear();
+        self.bytes.clear();
+    }
+}
+
 /// Replays the log from what the catalog still needs on.
 pub(crate) fn replay(
     files: &Files,
@@ -63,6 +121,8 @@ pub(crate) fn replay(
         .map(|(id, keyspace)| (*id, new_memtable(keyspace.index, &files.pool)))
         .collect();
     let mut batches = 0;
+    let mut file = (SegmentId(0), PathBuf::new());
+    let mut together = Together::new(&memtables);
     let start = Start {
         log_id: Some(catalog.db_id),
         first: (catalog.wal_min != 0 && !planted::is(Bug::ObsoleteLogReplayed))
@@ -78,11 +138,15 @@ pub(crate) fn replay(
                 return Ok(());
             }
             batches += 1;
-            let name = Name::new(wal::SEGMENT, u64::from(record.address.segment.0));
-            let path = files.fs.path().join(name.to_string());
-            replay_batch(files, catalog, &memtables, &record, &path)
+            let segment = record.address.segment;
+            if file.0 != segment {
+                let name = Name::new(wal::SEGMENT, u64::from(segment.0));
+                file = (segment, files.fs.path().join(name.to_string()));
+            }
+            replay_batch(files, catalog, &mut together, &record, &file.1)
         });
     let (log, recovered) = opened.map_err(Error::named_file)?;
+    together.insert();
     require_other_ids(files, catalog, &recovered)?;
     report.batches = batches;
     report.cut = recovered.cut.map(|(at, bytes)| {
@@ -136,7 +200,7 @@ fn log_options(files: &Files) -> wal::Options {
 fn replay_batch(
     files: &Files,
     catalog: &Catalog,
-    memtables: &[(u32, Arc<Memtable>)],
+    together: &mut Together<'_>,
     batch: &wal::Record<'_>,
     path: &Path,
 ) -> vfs::Result<()> {
@@ -166,7 +230,7 @@ fn replay_batch(
         if record.keyspace >= catalog.next_keyspace {
             return bad("keyspace", catalog.next_keyspace.into(), record.keyspace.into());
         }
-        let found = memtables.binary_search_by_key(&record.keyspace, |(id, _)| *id);
+        let found = together.memtables.binary_search_by_key(&record.keyspace, |(id, _)| *id);
         // A keyspace that is not there any more was dropped after this was written.
         let Ok(index) = found else { continue };
         let kind = match record.kind {
@@ -177,7 +241,7 @@ fn replay_batch(
         let value = if kind == Kind::Put { record.value } else { &[] };
         let pointer = ValuePtr::new(place, len).bits();
         let (key, seq, expiry) = (record.key, record.seq, record.expiry);
-        memtables[index].1.insert_one(Entry { key, seq, kind, expiry, pointer, value });
+        together.add(index, Entry { key, seq, kind, expiry, pointer, value });
     }
     Ok(())
 }
