@@ -195,6 +195,8 @@ fn changes(bench: &mut Bench) -> Result<()> {
         change::mixed(bench)?;
     }
     if bench.found.wants("zipfian overwrite") {
+        // What the mixes left to be done is not the overwrite's.
+        bench.engine_mut()?.settle().context("settle before the overwrite")?;
         let before = fill::before()?;
         change::overwrite(bench)?;
         bench.settle("zipfian overwrite", bench.effort.entries, before)?;

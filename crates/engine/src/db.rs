@@ -346,8 +346,9 @@ impl Db {
         checkpoint::checkpoint(self.state(), fs)
     }
 
-    /// Rewrites value files until no more of their bytes are known garbage than
-    /// [`Options::total_garbage_max`] allows, and none is above [`Options::forced_garbage`].
+    /// Rewrites value files until no more of their bytes are known garbage than four fifths of what
+    /// [`Options::total_garbage_max`] allows, so that the background has nothing to do for a while,
+    /// and none is above [`Options::forced_garbage`].
     /// Readers, writers, flushes and merges go on meanwhile. What an index still holds, be it
     /// expired, is not garbage: [`Db::compact`] first lets go of all that can go.
     ///

@@ -174,7 +174,7 @@ impl Options {
     }
 
     /// Share of all bytes in value files that may be known garbage; above it, files are rewritten.
-    /// `Db::collect_garbage` works until it holds. Default 0.25 (decision 0003), 0 to 1.
+    /// `Db::collect_garbage` works until there is a fifth less. Default 0.25 (decision 0003), 0 to 1.
     pub fn total_garbage_max(mut self, share: f64) -> Options {
         self.total_garbage_max = share;
         self

@@ -10,6 +10,10 @@ use vfs::planted::{self, Bug};
 use crate::catalog::{Catalog, SegmentOrigin, SegmentRecord};
 use crate::options::Options;
 
+/// What a caller has brought down of the total bound: the background then has nothing to do until
+/// much more is overwritten.
+const TOTAL_FULL: f64 = 0.8;
+
 /// How eager to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Zeal {
@@ -17,7 +21,7 @@ pub(crate) enum Zeal {
     Forced,
     /// Also, while there is too much garbage in total, files above the advised share.
     Advised,
-    /// Also, while there is too much garbage in total, any file with garbage.
+    /// Also any file with garbage, until the total is a fifth below its bound.
     Full,
 }
 
@@ -47,7 +51,8 @@ pub(crate) fn candidates(
     zeal: Zeal,
     skip: &dyn Fn(u32) -> bool,
 ) -> Vec<SegmentRecord> {
-    let too_much = total_share(catalog) > options.total_garbage_max;
+    let total_max = options.total_garbage_max * if zeal == Zeal::Full { TOTAL_FULL } else { 1.0 };
+    let too_much = total_share(catalog) > total_max;
     let bound = match zeal {
         Zeal::Advised if too_much => options.advised_garbage,
         Zeal::Full if too_much => 0.0,

@@ -24,9 +24,22 @@ const PROMOTED: SegmentOrigin = SegmentOrigin::Promoted;
 fn below_the_total_bound_only_forced_files_are_taken() {
     // 24 % in total.
     let catalog = catalog(&[(1, COPIED, 810), (2, COPIED, 150), (3, COPIED, 0), (4, COPIED, 0)]);
-    for zeal in [Zeal::Forced, Zeal::Advised, Zeal::Full] {
+    for zeal in [Zeal::Forced, Zeal::Advised] {
         assert_eq!(ids(&catalog, zeal), [1], "{zeal:?}");
     }
+}
+
+#[test]
+fn a_caller_has_the_total_brought_a_fifth_below_its_bound() {
+    let total_of =
+        |garbage| catalog(&[(1, COPIED, garbage), (2, COPIED, 0), (3, COPIED, 0), (4, COPIED, 0)]);
+    assert_eq!(ids(&total_of(790), Zeal::Full), Vec::<u32>::new());
+    assert_eq!(ids(&total_of(810), Zeal::Full), [1]);
+    let even = catalog(&[(1, COPIED, 210), (2, COPIED, 210)]);
+    assert_eq!(ids(&even, Zeal::Advised), Vec::<u32>::new());
+    assert_eq!(ids(&even, Zeal::Full), [1, 2]);
+    let even = catalog(&[(1, COPIED, 190), (2, COPIED, 190)]);
+    assert_eq!(ids(&even, Zeal::Full), Vec::<u32>::new());
 }
 
 #[test]
