@@ -41,6 +41,12 @@ pub(crate) struct Arguments {
     /// Where results go, without extension. Default: `docs/bench/DATE-compare`.
     #[arg(long)]
     results: Option<OsString>,
+    /// Goes on with results of the same plan: measures what is not there.
+    #[arg(long)]
+    resume: bool,
+    /// Begins no measurement after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
 }
 
 /// Builds and runs.
@@ -78,8 +84,8 @@ fn forwarded(arguments: &Arguments) -> Vec<OsString> {
     arguments.entries.iter().for_each(|count| add("--entries", count.to_string().into()));
     arguments.dir.iter().for_each(|dir| add("--dir", dir.clone()));
     arguments.results.iter().for_each(|path| add("--results", path.clone()));
-    if arguments.quick {
-        all.push("--quick".into());
-    }
+    arguments.minutes.iter().for_each(|minutes| add("--minutes", minutes.to_string().into()));
+    let flags = [("--quick", arguments.quick), ("--resume", arguments.resume)];
+    all.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
     all
 }

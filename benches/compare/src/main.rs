@@ -38,6 +38,12 @@ struct Arguments {
     /// Where results go, without extension.
     #[arg(long)]
     results: Option<PathBuf>,
+    /// Goes on with results of the same plan: measures what is not there.
+    #[arg(long)]
+    resume: bool,
+    /// Begins no measurement after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
 }
 
 #[derive(Subcommand)]
@@ -78,6 +84,8 @@ fn main() -> Result<()> {
             None => parent::default_dir()?,
         },
         results,
+        resume: arguments.resume,
+        minutes: arguments.minutes,
     };
     plan.run()
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use benches::machine;
@@ -48,6 +49,67 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Where results go: this path with `.jsonl` and `.md`.
     pub results: PathBuf,
+    /// Go on with what is there of the same plan.
+    pub resume: bool,
+    /// Begin nothing after so many minutes.
+    pub minutes: Option<u64>,
+}
+
+/// What was measured, a line for each figure, and before them the plan.
+struct Lines {
+    file: File,
+    records: Vec<Record>,
+}
+
+impl Lines {
+    /// Begins anew, or goes on behind what is there of the same plan.
+    fn open(path: &Path, plan: &str, resume: bool) -> Result<Lines> {
+        let there = match std::fs::read_to_string(path) {
+            Ok(there) if resume => there,
+            _ => String::new(),
+        };
+        let head = serde_json::to_string(&serde_json::json!({ "plan": plan }))?;
+        let mut lines = there.lines();
+        if let Some(found) = lines.next() {
+            let shown = path.display();
+            ensure!(found == head, "{shown} is of another plan: {found}, not {head}");
+        }
+        let mut records: Vec<Record> =
+            lines.map_while(|line| serde_json::from_str(line).ok()).collect();
+        // Whole measurements are written at once: with half a line, the last one is not there.
+        if let (false, Some(last)) = (there.ends_with('\n'), records.last().cloned()) {
+            let story = Story::ALL.into_iter().find(|story| story.has(&last.row));
+            let is_of_it = |record: &Record| {
+                (record.size, record.run, &record.engine) == (last.size, last.run, &last.engine)
+                    && story.is_some_and(|story| story.has(&record.row))
+            };
+            records.retain(|record| !is_of_it(record));
+        }
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        let mut all = Lines { file, records: Vec::new() };
+        all.write(&format!("{head}\n"))?;
+        all.add(records)?;
+        Ok(all)
+    }
+
+    fn add(&mut self, records: Vec<Record>) -> Result<()> {
+        let lines = records.iter().map(|record| Ok(serde_json::to_string(record)? + "\n"));
+        self.write(&lines.collect::<Result<String>>()?)?;
+        self.records.extend(records);
+        Ok(())
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        Ok(self.file.write_all(text.as_bytes())?)
+    }
+
+    fn has(&self, (size, story, run, kind): &(Size, Story, usize, Kind)) -> bool {
+        let is_it = |record: &Record| {
+            (record.size, record.run, &*record.engine) == (*size, *run, kind.name)
+                && story.has(&record.row)
+        };
+        self.records.iter().any(is_it)
+    }
 }
 
 impl Plan {
@@ -82,22 +144,29 @@ impl Plan {
         if let Some(parent) = lines.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let mut output =
-            File::create(&lines).with_context(|| format!("create {}", lines.display()))?;
+        let mut found = Lines::open(&lines, &self.description(), self.resume)?;
         let description = machine::description();
         let rates = self.rates()?;
-        let mut records = Vec::new();
         let mut failures = Vec::new();
-        for (size, story, run, kind) in self.measurements() {
+        let all = self.measurements();
+        let left: Vec<_> = all.iter().filter(|measurement| !found.has(measurement)).collect();
+        let clock = Instant::now();
+        let limit = self.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(minutes * 60));
+        let mut begun = 0;
+        for (size, story, run, kind) in left.iter().copied().copied() {
+            if clock.elapsed() >= limit {
+                break;
+            }
+            begun += 1;
             let name = kind.name;
             eprintln!("{}, {story:?}, run {run}, {name}", size.name());
             match self.measure(kind, story, size) {
                 Ok(figures) => {
-                    for (row, figure) in figures {
-                        let record = Record { engine: name.to_owned(), size, run, row, figure };
-                        writeln!(output, "{}", serde_json::to_string(&record)?)?;
-                        records.push(record);
-                    }
+                    let record = |(row, figure)| {
+                        let engine = name.to_owned();
+                        Record { engine, size, run, row, figure }
+                    };
+                    found.add(figures.into_iter().map(record).collect())?;
                 }
                 Err(error) => {
                     eprintln!("FAILED: {error:#}");
@@ -105,13 +174,17 @@ impl Plan {
                 }
             }
         }
-        let results = Results::new(&self.kinds, rates, &records);
+        if begun < left.len() {
+            let (left, all) = (left.len() - begun, all.len());
+            failures.push(format!("{left} of {all} measurements are left; --resume goes on"));
+        }
+        let results = Results::new(&self.kinds, rates, &found.records);
         let text = self.markdown(&description, &rates, &results, &failures)?;
         println!("{text}");
         let path = self.results.with_extension("md");
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         eprintln!("written: {} and {}", lines.display(), path.display());
-        ensure!(failures.is_empty(), "{} measurements failed", failures.len());
+        ensure!(failures.is_empty(), "not whole: {}", failures.join("; "));
         Ok(())
     }
 
@@ -156,6 +229,17 @@ impl Plan {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
+    /// How much of what.
+    fn description(&self) -> String {
+        let how = if self.is_quick { "quick" } else { "full" };
+        let entries = self.sizes.iter().map(|size| {
+            let Effort { entries, operations, .. } = self.effort(*size);
+            format!("{entries} entries and {operations} operations of {}", size.name())
+        });
+        let entries: Vec<String> = entries.collect();
+        format!("{how}, {} runs, {}", self.runs, entries.join(", "))
+    }
+
     fn markdown(
         &self,
         description: &str,
@@ -163,27 +247,20 @@ impl Plan {
         results: &Results<'_>,
         failures: &[String],
     ) -> Result<String> {
-        let how = if self.is_quick { "quick" } else { "full" };
-        let entries = self.sizes.iter().map(|size| {
-            let Effort { entries, operations, .. } = self.effort(*size);
-            format!("{entries} entries and {operations} operations of {}", size.name())
-        });
-        let entries: Vec<String> = entries.collect();
         let mut text = format!(
-            "# Comparison, {}\n\n{description}. {how}, {} runs, medians; +- is half the spread. {}.\n\n\
+            "# Comparison, {}\n\n{description}. Medians; +- is half the spread. {}.\n\n\
              Figures in (parentheses) do not count for a ratio: acknowledged writes of that engine do \
              not survive `kill -9`. **Bold**: ours is better than the best peer that counts. The \
              settings are in `benches/compare/README.md`.\n\n\
              The machine itself: {:.0} MB/s into fresh preallocated mappings, {:.0} preallocated \
              appends + fdatasync a second.\n",
             today()?,
-            self.runs,
-            entries.join(", "),
+            self.description(),
             rates.filled_bytes_per_second / 1e6,
             rates.durable_appends_per_second,
         );
         for failure in failures {
-            text.push_str(&format!("\n**FAILED**: {failure}\n"));
+            text.push_str(&format!("\n**NOT WHOLE**: {failure}\n"));
         }
         text.push_str(&results.markdown());
         Ok(text)

@@ -76,9 +76,12 @@ impl Story {
     /// Does it find a row whose name contains this text?
     pub fn finds(self, text: &str) -> bool {
         let mut names = crate::rows::ROWS.iter().map(|row| row.name);
-        names.any(|name| {
-            name.contains(text) && self.rows().iter().any(|start| name.starts_with(start))
-        })
+        names.any(|name| name.contains(text) && self.has(name))
+    }
+
+    /// Is the row one of those it finds?
+    pub fn has(self, row: &str) -> bool {
+        self.rows().iter().any(|start| row.starts_with(start))
     }
 
     /// Has it a row with a bar at this size?

@@ -57,25 +57,49 @@ fn an_ordered_engine_finds_every_row_of_the_table() {
 }
 
 #[test]
-fn a_quick_comparison_of_two_engines_writes_tables_and_lines() {
+fn a_quick_comparison_of_three_engines_writes_tables_and_lines_and_goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().expect("a scratch directory");
     let results = dir.path().join("results");
     let kinds: Vec<&str> = engines::all().iter().map(|kind| kind.name).take(3).collect();
     let engines = kinds.iter().flat_map(|name| ["--engine", *name]);
-    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
-        .args(["--quick", "--runs", "2", "--entries", "2000", "--size", "150"])
-        .args(engines)
-        .arg("--dir")
-        .arg(dir.path().join("stores"))
-        .arg("--results")
-        .arg(&results)
-        .output()
-        .expect("the program starts");
+    let compare = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_compare"))
+            .args(["--quick", "--runs", "2", "--size", "150"])
+            .args(engines.clone())
+            .args(more)
+            .arg("--dir")
+            .arg(dir.path().join("stores"))
+            .arg("--results")
+            .arg(&results)
+            .output()
+            .expect("the program starts")
+    };
+    let read = |extension| {
+        std::fs::read_to_string(results.with_extension(extension)).expect("it was written")
+    };
+    let output = compare(&["--entries", "2000"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let table = std::fs::read_to_string(results.with_extension("md")).expect("written");
+    let table = read("md");
     assert!(table.contains("| read hit, zero-copy, 1 thread, /s |"), "{table}");
     assert!(table.contains("## Bars"), "{table}");
-    let lines = std::fs::read_to_string(results.with_extension("jsonl")).expect("written");
+    let lines = read("jsonl");
     assert!(lines.lines().count() > 100, "{} lines", lines.lines().count());
+
+    // Stopped in the middle of a line.
+    let half = &lines[..lines.len() / 2];
+    std::fs::write(results.with_extension("jsonl"), half).expect("written");
+    let output = compare(&["--entries", "2000", "--resume", "--minutes", "0"]);
+    assert!(!output.status.success());
+    assert!(read("md").contains("are left; --resume goes on"));
+    let kept = read("jsonl");
+    assert!(half.starts_with(&kept) && !kept.is_empty(), "only what is whole is kept");
+    let output = compare(&["--entries", "2000", "--resume"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(read("jsonl").starts_with(&kept));
+    assert_eq!(read("jsonl").lines().count(), lines.lines().count());
+    assert!(!read("md").contains("NOT WHOLE"));
+    let output = compare(&["--entries", "4000", "--resume"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("is of another plan"), "{said}");
 }
