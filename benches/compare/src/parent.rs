@@ -1,7 +1,7 @@
 //! The process that starts a child for each measurement, in turns, and prints the tables.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -66,6 +66,9 @@ impl Lines {
     fn open(path: &Path, plan: &str, resume: bool) -> Result<Lines> {
         let there = match std::fs::read_to_string(path) {
             Ok(there) if resume => there,
+            Err(error) if resume && error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("read {}", path.display()));
+            }
             _ => String::new(),
         };
         let head = serde_json::to_string(&serde_json::json!({ "plan": plan }))?;
@@ -85,10 +88,13 @@ impl Lines {
             };
             records.retain(|record| !is_of_it(record));
         }
-        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+        // What is there stays until all that is kept of it is in the new file.
+        let new = path.with_extension("jsonl.new");
+        let file = File::create(&new).with_context(|| format!("create {}", new.display()))?;
         let mut all = Lines { file, records: Vec::new() };
         all.write(&format!("{head}\n"))?;
         all.add(records)?;
+        std::fs::rename(&new, path).with_context(|| format!("rename {}", new.display()))?;
         Ok(all)
     }
 

@@ -121,7 +121,7 @@ impl Range {
     }
 
     /// The next entry, lent until the next call: as [`next`](Iterator::next), but neither is the key
-    /// copied nor the value's memory counted, which is a fifth of a walk through small entries.
+    /// copied nor the value's memory counted, which is a sixth of a walk through small entries.
     /// Both ways of asking may take turns.
     ///
     /// # Errors
