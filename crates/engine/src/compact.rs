@@ -21,7 +21,9 @@ use crate::error::{Error, Result};
 use crate::extra::Extra;
 use crate::files::Files;
 use crate::index::{BoxCursor, Delta, Merge, MergeContext};
-use crate::levels::{LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta};
+use crate::levels::{
+    Ends, LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta,
+};
 use crate::record::ValuePtr;
 use crate::vlog::Segments;
 
@@ -216,7 +218,8 @@ impl Rewrite {
         let files = &context.files;
         let now_ms = context.now_ms;
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
-        let table_bytes = files.options.table_bytes;
+        let below = levels.levels.get(plan.output_level + 1).cloned().unwrap_or_default();
+        let ends = Ends::at(files.options.table_bytes, below);
         let mut cursors: Vec<BoxCursor> = Vec::new();
         if plan.upper_level == 0 {
             for table in &plan.upper {
@@ -234,7 +237,7 @@ impl Rewrite {
             levels,
             now_ms,
             output_level: plan.output_level,
-            output: TableOutput::new(files.clone(), context.keyspace, level, table_bytes),
+            output: TableOutput::new(files.clone(), context.keyspace, level, ends),
             inputs,
             cursor: sstable::Merge::new(cursors),
             started: false,

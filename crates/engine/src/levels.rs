@@ -145,12 +145,50 @@ pub(crate) fn find<'a>(level: &'a [Arc<LevelTable>], key: &[u8]) -> Option<&'a A
     level.get(index).filter(|table| table.smallest() <= key)
 }
 
+/// Where the files of an output end.
+///
+/// A file that goes down later is merged with every file below that it meets: with one more than its
+/// size asks for, unless it ends where one of them does. So it does if it can, as in RocksDB since
+/// 7.8: 10 to 12 % fewer bytes are written by merges.
+pub(crate) struct Ends {
+    table_bytes: u64,
+    /// The level below the output.
+    below: Level,
+    /// Files of it that begin at or before the last key.
+    passed: usize,
+}
+
+impl Ends {
+    /// One file, as large as it may become.
+    pub(crate) fn never() -> Ends {
+        Ends::at(u64::MAX, Level::default())
+    }
+
+    /// At `table_bytes`, or from three quarters to twice of that where a file of `below` begins.
+    pub(crate) fn at(table_bytes: u64, below: Level) -> Ends {
+        Ends { table_bytes, below, passed: 0 }
+    }
+
+    /// True if a file of so many bytes is to end before `key`. Keys come in order.
+    fn before(&mut self, key: &[u8], bytes: u64) -> bool {
+        let passed_before = self.passed;
+        while self.below.get(self.passed).is_some_and(|table| table.smallest() <= key) {
+            self.passed += 1;
+        }
+        let (least, most) = match self.below.is_empty() {
+            true => (self.table_bytes, self.table_bytes),
+            false => (self.table_bytes / 4 * 3, self.table_bytes.saturating_mul(2)),
+        };
+        bytes >= most || (bytes >= least && self.passed > passed_before)
+    }
+}
+
 /// Writes sorted entries into as many files as their size asks for.
 pub(crate) struct TableOutput {
     files: Arc<Files>,
     keyspace: u32,
     level: u8,
-    table_bytes: u64,
+    ends: Ends,
     open: Option<(u64, Builder)>,
     /// What the open file points into.
     listed: Listed,
@@ -161,15 +199,15 @@ pub(crate) struct TableOutput {
 }
 
 impl TableOutput {
-    pub(crate) fn new(files: Arc<Files>, keyspace: u32, level: u8, table_bytes: u64) -> Self {
+    pub(crate) fn new(files: Arc<Files>, keyspace: u32, level: u8, ends: Ends) -> Self {
         let (open, listed, done, count) = (None, Listed::default(), Vec::new(), 0);
         let expiries = Expiries::new(files.next_file());
-        TableOutput { files, keyspace, level, table_bytes, open, listed, expiries, done, count }
+        TableOutput { files, keyspace, level, ends, open, listed, expiries, done, count }
     }
 
     pub(crate) fn add(&mut self, entry: Entry<'_>) -> Result<()> {
-        let full = |(_, table): &(u64, Builder)| table.len_estimate() >= self.table_bytes;
-        if self.open.as_ref().is_some_and(full) || self.listed.range_count() >= RANGES_MAX {
+        let bytes = self.open.as_ref().map_or(0, |(_, table)| table.len_estimate());
+        if self.ends.before(entry.key, bytes) || self.listed.range_count() >= RANGES_MAX {
             self.end_table()?;
             if planted::is(Bug::OutputOverflowDropped) {
                 self.count += 1;

@@ -101,7 +101,7 @@ impl Default for Options {
             level0_files: 4,
             level0_files_max: 12,
             level1_bytes: 256 << 20,
-            level_multiplier: 10,
+            level_multiplier: 8,
             append_mode: AppendMode::Auto,
             read_mode: ReadMode::Mapped,
             pinned_bytes_max: 1 << 30,
@@ -215,8 +215,9 @@ impl Options {
         self
     }
 
-    /// Bytes at which compaction ends an index file; of a hash index: at which a partition is
-    /// split (at least 8 KiB there). Default 32 MiB, at least 4 KiB.
+    /// Bytes at which compaction ends an index file (three quarters to twice as many where a file
+    /// of the next level begins); of a hash index: at which a partition is split (at least 8 KiB
+    /// there). Default 32 MiB, at least 4 KiB.
     pub fn table_bytes(mut self, bytes: u64) -> Options {
         self.table_bytes = bytes;
         self
@@ -243,7 +244,7 @@ impl Options {
         self
     }
 
-    /// How many times larger each level is than the one above it. Default 10, 2 to 100.
+    /// How many times larger each level is than the one above it. Default 8, 2 to 100.
     pub fn level_multiplier(mut self, factor: u64) -> Options {
         self.level_multiplier = factor;
         self

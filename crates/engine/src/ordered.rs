@@ -13,7 +13,7 @@ use crate::files::Files;
 use crate::index::{
     BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
 };
-use crate::levels::{Level, LevelCursor, Levels, TableOutput, find};
+use crate::levels::{Ends, Level, LevelCursor, Levels, TableOutput, find};
 use crate::listed::Listed;
 use crate::record::ValuePtr;
 use crate::vlog::Values;
@@ -85,7 +85,7 @@ impl Index for Levels {
     }
 
     fn begin_flush(&self, files: &Arc<Files>, keyspace: u32) -> Result<Box<dyn Flush>> {
-        let output = TableOutput::new(files.clone(), keyspace, 0, u64::MAX);
+        let output = TableOutput::new(files.clone(), keyspace, 0, Ends::never());
         Ok(Box::new(LevelsFlush { output, keep_tombstones: !self.is_empty() }))
     }
 

@@ -49,7 +49,7 @@ fn tiny_options() -> Options {
 
 /// The index with one more file, which is the newest of its level.
 fn with_table(levels: &Levels, files: &Arc<Files>, level: u8, versions: &Versions) -> Levels {
-    let mut output = TableOutput::new(files.clone(), 0, level, u64::MAX);
+    let mut output = TableOutput::new(files.clone(), 0, level, Ends::never());
     for (key, version) in versions {
         let (value, expiry) = match version {
             Version::Value(value) => (Value::Inline(value), 0),

@@ -29,15 +29,23 @@ fn key(index: u32) -> Vec<u8> {
 
 /// A level of files with `per_file` keys each, from `keys`.
 fn level_of(files: &Arc<Files>, keys: &[u32], per_file: usize) -> Levels {
-    let mut output = TableOutput::new(files.clone(), 0, 1, u64::MAX);
+    let mut output = TableOutput::new(files.clone(), 0, 1, Ends::never());
     for chunk in keys.chunks(per_file) {
-        for index in chunk {
-            let (key, value) = (key(*index), index.to_le_bytes());
-            let entry = Entry { key: &key, value: Value::Inline(&value), expiry: 0 };
-            output.add(entry).expect("a healthy disk");
-        }
+        add(&mut output, chunk);
         output.end_table().expect("a healthy disk");
     }
+    version_of(output)
+}
+
+fn add(output: &mut TableOutput, keys: &[u32]) {
+    for index in keys {
+        let (key, value) = (key(*index), index.to_le_bytes());
+        let entry = Entry { key: &key, value: Value::Inline(&value), expiry: 0 };
+        output.add(entry).expect("a healthy disk");
+    }
+}
+
+fn version_of(output: TableOutput) -> Levels {
     let mut delta = output.into_delta(Vec::new(), BTreeMap::new());
     let installed = (delta.install)(&Levels::default()).expect("a healthy disk");
     installed.index.as_any().downcast_ref::<Levels>().expect("it is ordered").clone()
@@ -143,4 +151,51 @@ fn row_038_a_missing_empty_or_cut_table_is_corrupt_and_named() {
     let error = Levels::open(&files, &records).err().expect("it is missing");
     assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
     assert!(error.to_string().contains(&name.to_string()), "{error}");
+}
+
+#[test]
+fn files_end_where_those_of_the_next_level_begin() {
+    const TABLE_BYTES: u64 = 64 << 10;
+    let files = files(&SimDisk::new(7));
+    let keys: Vec<u32> = (0..40_000).collect();
+    // Below: a file for each 300 keys, then one for all the others, which no file may end for.
+    let (small, large) = keys.split_at(20_000);
+    let below = level_of(&files, small, 300);
+    let below = below.with(&level_of(&files, large, large.len()).levels[1], &[]);
+    let write = |below: &Level| {
+        let ends = Ends::at(TABLE_BYTES, below.clone());
+        let mut output = TableOutput::new(files.clone(), 0, 1, ends);
+        add(&mut output, &keys);
+        output.end_table().expect("a healthy disk");
+        version_of(output).levels[1].clone()
+    };
+    let begin = |level: &Level, key: &[u8]| level.iter().any(|table| table.smallest() == key);
+    let bytes = |table: &Arc<LevelTable>| table.record.len;
+
+    let aligned = write(&below.levels[1]);
+    let (mut early, mut late) = (0, 0);
+    for pair in aligned.windows(2) {
+        if begin(&below.levels[1], pair[1].smallest()) {
+            early += 1;
+            assert!(bytes(&pair[0]) >= TABLE_BYTES / 4 * 3 - 4096, "{}", bytes(&pair[0]));
+            assert!(bytes(&pair[0]) < TABLE_BYTES, "the next one begins soon");
+        } else {
+            late += 1;
+            assert!(bytes(&pair[0]).abs_diff(2 * TABLE_BYTES) <= 8192, "{}", bytes(&pair[0]));
+        }
+    }
+    assert!(early > 3 && late > 1, "{early} ends met one below, {late} did not");
+
+    let alone = write(&Level::default());
+    let (_, full) = alone.split_last().expect("there are keys");
+    assert!(full.iter().all(|table| bytes(table).abs_diff(TABLE_BYTES) <= 8192));
+    let meet = |level: &Level, below: &Level| {
+        let meets = |a: &LevelTable, b: &LevelTable| {
+            a.smallest() <= b.largest() && b.smallest() <= a.largest()
+        };
+        let of = |table: &Arc<LevelTable>| below.iter().filter(|b| meets(table, b)).count();
+        level.iter().map(of).sum::<usize>()
+    };
+    let below = &below.levels[1];
+    assert!(meet(&aligned, below) < meet(&alone, below), "that is what it is for");
 }

@@ -4,7 +4,7 @@ use wal::{SegmentId, SegmentIds};
 
 use super::*;
 use crate::files::NextIds;
-use crate::levels::{Levels, TableOutput};
+use crate::levels::{Ends, Levels, TableOutput};
 use crate::options::{IndexKind, Options, ReadMode};
 use crate::record::{Record, RecordKind, ValuePtr};
 use crate::view::{Generation, KeyspaceView, View};
@@ -13,7 +13,7 @@ use sstable::{Entry, Value};
 
 /// A view of one keyspace whose index points to these records.
 fn view_of(files: &Arc<Files>, live: &[(Vec<u8>, ValuePtr)]) -> View {
-    let mut output = TableOutput::new(files.clone(), 0, 1, u64::MAX);
+    let mut output = TableOutput::new(files.clone(), 0, 1, Ends::never());
     for (key, pointer) in live {
         let value = Value::Pointer(pointer.bits());
         output.add(Entry { key, value, expiry: 0 }).expect("a healthy disk");

@@ -4,11 +4,10 @@
 use std::ops::Range;
 
 use super::super::draws::to_f64;
-use super::tree::{Cut, Merge, Tree};
+use super::tree::{Cut, File, Merge, Tree};
 
 const LEVEL0_FILES: usize = 4;
 const LEVEL1_BYTES: u64 = 256 << 20;
-const LEVEL_MULTIPLIER: u64 = 10;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Policy {
@@ -62,6 +61,7 @@ impl Policy {
 }
 
 const OUR_LEVEL_MAX: usize = 15;
+const OUR_MULTIPLIER: u64 = 8;
 const OUR_TABLE_BYTES: u64 = 32 << 20;
 /// `LEVEL1_BATCHES` of the engine.
 const OUR_LEVEL1_BATCHES: u64 = 4;
@@ -76,7 +76,7 @@ fn plan_ours(tree: &Tree, level1_bytes: u64) -> Option<Merge> {
         if tree.level_bytes(level) > target {
             return Some(merge_ours(tree, level, tree.least_overlap(level)));
         }
-        target = target.saturating_mul(LEVEL_MULTIPLIER);
+        target = target.saturating_mul(OUR_MULTIPLIER);
     }
     None
 }
@@ -94,13 +94,16 @@ fn merge_ours(tree: &Tree, upper_level: usize, upper: Range<usize>) -> Merge {
     let output_level = upper_level + 1;
     let (first, last) = tree.span(upper_level, upper.clone());
     let lower = tree.overlapping(output_level, first, last);
-    let bytes = OUR_TABLE_BYTES;
-    let cut = Cut { bytes_max: bytes, target_bytes: bytes, boundaries: Vec::new() };
+    let below = tree.levels.get(output_level + 1).map_or(&[][..], |level| level);
+    let boundaries: Vec<u64> = below.iter().map(File::first).collect();
+    let bytes_max = OUR_TABLE_BYTES * if boundaries.is_empty() { 1 } else { 2 };
+    let cut = Cut { bytes_max, early_bytes: |_| OUR_TABLE_BYTES / 4 * 3, boundaries };
     Merge { upper_level, upper, output_level, lower, cut }
 }
 
 /// `num_levels`, level 0 included.
 const ROCKS_LEVELS: usize = 7;
+const ROCKS_MULTIPLIER: u64 = 10;
 const ROCKS_LAST: usize = ROCKS_LEVELS - 1;
 /// `target_file_size_base`.
 const ROCKS_TABLE_BYTES: u64 = 64 << 20;
@@ -116,8 +119,8 @@ pub(super) fn rocks_targets(tree: &Tree) -> (usize, [u64; ROCKS_LEVELS]) {
         return (ROCKS_LAST, targets);
     };
     let mut target = bytes[1..].iter().copied().max().unwrap_or(0);
-    (base..ROCKS_LAST).for_each(|_| target /= LEVEL_MULTIPLIER);
-    let least = LEVEL1_BYTES / LEVEL_MULTIPLIER;
+    (base..ROCKS_LAST).for_each(|_| target /= ROCKS_MULTIPLIER);
+    let least = LEVEL1_BYTES / ROCKS_MULTIPLIER;
     if target <= least {
         assert!(
             base == ROCKS_LAST,
@@ -127,12 +130,12 @@ pub(super) fn rocks_targets(tree: &Tree) -> (usize, [u64; ROCKS_LEVELS]) {
     }
     while base > 1 && target > LEVEL1_BYTES {
         base -= 1;
-        target /= LEVEL_MULTIPLIER;
+        target /= ROCKS_MULTIPLIER;
     }
     target = target.min(LEVEL1_BYTES);
     for level_target in &mut targets[base..] {
         *level_target = target.max(LEVEL1_BYTES);
-        target *= LEVEL_MULTIPLIER;
+        target *= ROCKS_MULTIPLIER;
     }
     (base, targets)
 }
@@ -177,7 +180,7 @@ fn plan_rocks(tree: &Tree) -> Option<Merge> {
     // `PickSizeBasedIntraL0Compaction`: level 0 becomes one file while the base level is more than
     // twenty times as large.
     if tree.level_bytes(base) > level_bytes_min(tree) && upper.len() >= LEVEL0_FILES {
-        let cut = Cut { bytes_max: u64::MAX, target_bytes: u64::MAX, boundaries: Vec::new() };
+        let cut = Cut { bytes_max: u64::MAX, early_bytes: |_| u64::MAX, boundaries: Vec::new() };
         return Some(Merge { upper_level: 0, upper, output_level: 0, lower: 0..0, cut });
     }
     let (first, last) = tree.span(0, upper.clone());
@@ -186,7 +189,7 @@ fn plan_rocks(tree: &Tree) -> Option<Merge> {
 }
 
 fn level_bytes_min(tree: &Tree) -> u64 {
-    tree.level_bytes(0) * LEVEL_MULTIPLIER * 2
+    tree.level_bytes(0) * ROCKS_MULTIPLIER * 2
 }
 
 /// `CompactionPicker::SetupOtherInputs`: more files of the upper level if that takes no more files
@@ -226,8 +229,8 @@ fn merge_rocks(
 ) -> Merge {
     let below = tree.levels.get(output_level + 1).map_or(&[][..], |level| level);
     let boundaries: Vec<u64> = below.iter().flat_map(|file| [file.first(), file.last()]).collect();
-    let target_bytes = ROCKS_TABLE_BYTES;
-    let bytes_max = if boundaries.is_empty() { target_bytes } else { 2 * target_bytes };
-    let cut = Cut { bytes_max, target_bytes, boundaries };
+    let bytes_max = ROCKS_TABLE_BYTES * if boundaries.is_empty() { 1 } else { 2 };
+    let early_bytes = |crossed: u64| ROCKS_TABLE_BYTES / 100 * (50 + (5 * crossed).min(40));
+    let cut = Cut { bytes_max, early_bytes, boundaries };
     Merge { upper_level, upper, output_level, lower, cut }
 }

@@ -48,7 +48,7 @@ fn files_below_level_0_are_in_order_and_do_not_overlap() {
 fn a_merge_writes_its_output_and_a_move_writes_nothing() {
     let cut = || Cut {
         bytes_max: 3 * ENTRY_BYTES,
-        target_bytes: 3 * ENTRY_BYTES,
+        early_bytes: |_| 3 * ENTRY_BYTES,
         boundaries: Vec::new(),
     };
     let mut tree = Tree::new(3, 1);
@@ -71,8 +71,8 @@ fn a_merge_writes_its_output_and_a_move_writes_nothing() {
 #[test]
 fn a_file_may_end_early_where_one_below_it_does() {
     // Ten keys are the target; the second boundary comes after six of them, when 60 % is enough.
-    let boundaries = vec![3, 6];
-    let cut = Cut { bytes_max: 2000 * ENTRY_BYTES, target_bytes: 1000 * ENTRY_BYTES, boundaries };
+    let early_bytes = |crossed| 100 * ENTRY_BYTES * (5 + crossed / 2);
+    let cut = Cut { bytes_max: 2000 * ENTRY_BYTES, early_bytes, boundaries: vec![3, 6] };
     let mut tree = Tree::new(2, 100);
     tree.flush((0..12).collect());
     tree.flush(BTreeSet::from([12]));
@@ -88,7 +88,7 @@ fn levels_are_within_their_targets_when_nothing_is_due() {
         let tree = &store.tree;
         assert!(tree.levels[0].len() < 4);
         let level1 = if policy == Policy::OursFixed { 256 << 20 } else { level1_target(tree) };
-        for (level, target) in [(1, level1), (2, level1 * 10), (3, level1 * 100)] {
+        for (level, target) in [(1, level1), (2, level1 * 8), (3, level1 * 64)] {
             assert!(tree.level_bytes(level) <= target, "{} level {level}", policy.name());
         }
         assert!(tree.level_bytes(2) > 0, "{}: there was something to settle", policy.name());
@@ -118,7 +118,7 @@ fn base_level_of_rocksdb_is_derived_from_the_largest_level() {
     assert_eq!(rocks_targets(&tree).0, 6, "the first merge goes to the last level");
     // 380 MB in the last level: level 5 is to have a tenth, but no target is below 256 MiB.
     tree.flush((0..10).collect());
-    let cut = Cut { bytes_max: u64::MAX, target_bytes: u64::MAX, boundaries: Vec::new() };
+    let cut = Cut { bytes_max: u64::MAX, early_bytes: |_| u64::MAX, boundaries: Vec::new() };
     tree.merge(Merge { upper_level: 0, upper: 0..1, output_level: 6, lower: 0..0, cut });
     let (base, targets) = rocks_targets(&tree);
     assert_eq!((base, targets[5], targets[6]), (5, 256 << 20, 380_000_000));

@@ -37,9 +37,9 @@ impl File {
 pub(super) struct Cut {
     /// A file that has so many bytes is full.
     pub(super) bytes_max: u64,
-    /// Of a file that may end earlier, at one of `boundaries`.
-    pub(super) target_bytes: u64,
-    /// First and last keys of the files one level below the output, ascending.
+    /// A file that passed so many boundaries ends at the last of them if it has so many bytes.
+    pub(super) early_bytes: fn(u64) -> u64,
+    /// Where files one level below the output begin or end, ascending.
     pub(super) boundaries: Vec<u64>,
 }
 
@@ -145,8 +145,7 @@ impl Tree {
                 crossed += 1;
             }
             let bytes = open.len() as u64 * self.key_bytes;
-            let early_bytes = cut.target_bytes / 100 * (50 + (5 * crossed).min(40));
-            let ends_early = crossed > crossed_before && bytes >= early_bytes;
+            let ends_early = crossed > crossed_before && bytes >= (cut.early_bytes)(crossed);
             if !open.is_empty() && (bytes >= cut.bytes_max || ends_early) {
                 files.push(File(std::mem::take(&mut open)));
                 crossed = 0;
