@@ -42,8 +42,7 @@ pub(crate) fn spawn(state: &Arc<State>) -> Result<Jobs> {
     let ready = match state.log.append_mode() {
         AppendMode::Mapped => Some(job(state, "log", |state| {
             state.log.make_ready();
-            state.log.start_active().map_err(|error| state.judge(error.into()))?;
-            Ok(Next::Park)
+            flush::start_log(state).map(|()| Next::Park)
         })?),
         _ => None,
     };
