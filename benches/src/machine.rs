@@ -73,6 +73,30 @@ pub fn thread_processor_time() -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
+/// What a thread of this process did so far.
+#[derive(Debug)]
+pub struct ThreadTime {
+    /// Its name; Linux keeps 15 bytes of it.
+    pub name: String,
+    /// On a processor.
+    pub ran: Duration,
+    /// Ready to run, while others did.
+    pub waited: Duration,
+}
+
+/// The threads of this process; none where `/proc` does not tell.
+pub fn thread_times() -> Vec<ThreadTime> {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let time = |dir: std::path::PathBuf| {
+        let name = std::fs::read_to_string(dir.join("comm")).ok()?.trim().to_owned();
+        let text = std::fs::read_to_string(dir.join("schedstat")).ok()?;
+        let mut nanos = text.split_whitespace().map(|field| field.parse().ok());
+        let mut next = || nanos.next().flatten().map(Duration::from_nanos);
+        Some(ThreadTime { name, ran: next()?, waited: next()? })
+    };
+    threads.filter_map(|thread| time(thread.ok()?.path())).collect()
+}
+
 fn proc_field(file: &str, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

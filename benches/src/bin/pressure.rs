@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use benches::dataset::{Dataset, KEY_LEN};
+use benches::machine;
 use clap::{Parser, ValueEnum};
 use engine::{AppendMode, Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, Options};
 use hdrhistogram::Histogram;
@@ -223,6 +224,10 @@ fn child(arguments: &Arguments, dir: &Path) -> Result<()> {
     let mut fill = Phase::new()?;
     while put(&mut fill)? < dataset.count() {}
     fill.report("fill");
+    for thread in machine::thread_times() {
+        let (ran, waited) = (thread.ran.as_secs_f64(), thread.waited.as_secs_f64());
+        println!("  {}: ran {ran:.1} s, ready but waiting {waited:.1} s", thread.name);
+    }
 
     let filled = dataset.count();
     let stop = AtomicBool::new(false);

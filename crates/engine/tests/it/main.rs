@@ -32,6 +32,7 @@ mod checkpoints;
 mod collect;
 mod hashed;
 mod pressed;
+mod frugal;
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
