@@ -426,7 +426,7 @@ impl Cursor for LevelCursor {
         self.cursor.as_ref().expect("the cursor is valid").value_bytes()
     }
 
-    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
         self.cursor.as_ref()?.pointer_ahead(steps)
     }
 }

@@ -61,6 +61,8 @@ struct Open {
     upper: Bound<Vec<u8>>,
     /// The value of the entry that was found last, where that lies in a segment.
     pointed: Option<Bytes>,
+    /// How many of the entries that come next had their records asked for.
+    asked: isize,
 }
 
 impl Range {
@@ -79,8 +81,21 @@ impl Range {
                 return Err(unordered());
             }
             let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
-            let (state, front, back, pointed) = (state.clone(), None, None, None);
-            Ok(Open { front, back, state, pin, view, keyspace, inside, lower, upper, pointed })
+            let (state, front, back) = (state.clone(), None, None);
+            let (pointed, asked) = (None, 0);
+            Ok(Open {
+                front,
+                back,
+                state,
+                pin,
+                view,
+                keyspace,
+                inside,
+                lower,
+                upper,
+                pointed,
+                asked,
+            })
         };
         let inner = match open() {
             Ok(open) => Inner::Open(Box::new(open)),
@@ -232,7 +247,7 @@ impl std::iter::FusedIterator for Range {}
 
 /// Entries between the one that a scan is at and the one whose record it asks for: memory answers
 /// about so many questions at once.
-const AHEAD: usize = 8;
+const AHEAD: isize = 8;
 
 impl Open {
     /// Moves one end to the next entry that is to be shown; false if there is none. Tells the
@@ -308,9 +323,13 @@ impl Open {
                 continue;
             }
             if let sstable::Value::Pointer(bits) = entry.value {
-                if forward && let Some(bits) = cursor.pointer_ahead(AHEAD) {
+                while self.asked < AHEAD {
+                    let steps = if forward { self.asked + 1 } else { -self.asked - 1 };
+                    let Some(bits) = cursor.pointer_ahead(steps) else { break };
                     self.view.segments.prefetch(ValuePtr::from_bits(bits));
+                    self.asked += 1;
                 }
+                self.asked = (self.asked - 1).max(0);
                 let (state, view) = (&self.state, &self.view);
                 let value = read::pointed_value(state, view, bits, self.keyspace, entry.key)?;
                 self.pointed = Some(value);

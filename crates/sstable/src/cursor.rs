@@ -62,9 +62,9 @@ pub trait Cursor {
     /// If the cursor is not valid.
     fn value_bytes(&self) -> Bytes;
 
-    /// The pointer of the entry so many steps forward, if that is known without going there: what
-    /// it points to can be asked for early. Advice; `None` says nothing.
-    fn pointer_ahead(&self, _steps: usize) -> Option<u64> {
+    /// The pointer of the entry so many steps forward (backward if negative), if that is known
+    /// without going there: what it points to can be asked for early. Advice; `None` says nothing.
+    fn pointer_ahead(&self, _steps: isize) -> Option<u64> {
         None
     }
 }
@@ -110,7 +110,7 @@ impl<C: Cursor + ?Sized> Cursor for Box<C> {
         (**self).value_bytes()
     }
 
-    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
         (**self).pointer_ahead(steps)
     }
 }
@@ -410,9 +410,12 @@ impl Cursor for TableCursor {
         }
     }
 
-    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
         let leaf = self.leaf.as_ref()?;
-        let index = self.index.checked_add(steps).filter(|at| *at < leaf.layout.keys as usize)?;
+        let index = self.index.checked_add_signed(steps)?;
+        if index >= leaf.layout.keys as usize {
+            return None;
+        }
         match Node::resume(self.table.path(), &leaf.bytes, leaf.layout).held(index) {
             Ok((Held::Pointer(to), _)) => Some(to),
             _ => None,

@@ -286,7 +286,7 @@ impl<C: Cursor> Cursor for Merge<C> {
     }
 
     /// Of the source in front, as if no other came between.
-    fn pointer_ahead(&self, steps: usize) -> Option<u64> {
+    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
         self.sources.get(*self.order.first()?)?.pointer_ahead(steps)
     }
 }

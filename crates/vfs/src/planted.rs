@@ -64,6 +64,8 @@ bugs! {
     RecoveryTruncates,
     /// log, 13: recovery does not sync what it keeps of a killed process.
     RecoveryKeepsUnsynced,
+    /// log, 28: the start of the log that a flush leaves is not durable before the edit that names it.
+    StartUnsynced,
     /// log, 88: sequence numbers of replayed records are given again.
     SeqReused,
     /// log, 26: segment ids in use are given again.

@@ -53,7 +53,7 @@ impl Link {
     /// Writes once more what nothing attests, unless that was done.
     pub(crate) fn write_again(&mut self, attested: Option<Position>) -> Result<()> {
         if !self.is_rewritten {
-            write_again(&*self.file, self.meta.id, self.meta.len, attested)?;
+            write_unattested(&*self.file, self.meta.id, self.meta.len, attested)?;
             self.is_rewritten = true;
         }
         Ok(())
@@ -66,7 +66,12 @@ impl Link {
 /// sync that failed in that process its pages look clean, so the next sync has nothing to do and
 /// says all is well: the log attested bytes that no disk had, and after a power cut it was
 /// `Corrupt` for ever. What nothing attests is therefore written once more before it is synced.
-fn write_again(file: &dyn File, id: SegmentId, end: u64, attested: Option<Position>) -> Result<()> {
+fn write_unattested(
+    file: &dyn File,
+    id: SegmentId,
+    end: u64,
+    attested: Option<Position>,
+) -> Result<()> {
     let from = match attested {
         Some(attested) if id < attested.segment => end,
         Some(attested) if id == attested.segment => attested.offset.min(end),
@@ -290,7 +295,7 @@ fn walk(
         let is_rewritten = limit.is_some() && !planted::is(Bug::RecoveryKeepsUnsynced);
         if let (Some((_, previous)), true) = (next, is_rewritten) {
             let attested = told.max(chain.attested).max(attested);
-            write_again(&*here.file, here.id, previous.len, attested)?;
+            write_unattested(&*here.file, here.id, previous.len, attested)?;
         }
         let mut window = Window::new(&*here.file)?;
         let body = replay::read_frames(&mut window, header, limit, last_seq, visit)?;
