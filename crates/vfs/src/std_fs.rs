@@ -15,6 +15,7 @@ mod system;
 mod file;
 mod lock;
 mod map;
+mod sound;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests plant files behind the back of vfs")]
 mod tests;
@@ -23,7 +24,6 @@ use std::any::Any;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
@@ -31,8 +31,9 @@ use rustix::io::Errno;
 
 use self::file::StdFile;
 use self::lock::StdLock;
+use self::sound::Soundness;
 use self::system::{ALREADY_EXISTS, NOT_A_DIRECTORY, NOT_A_FILE, refused, retry};
-use crate::error::{Error, Result, SYNC};
+use crate::error::{Error, Result};
 use crate::fs::{Access, DirEntry, File, Fs, Listing, Lock, Preallocation};
 use crate::name::{Kind, Name};
 
@@ -68,8 +69,8 @@ pub struct StdFs {
     path: PathBuf,
     fd: OwnedFd,
 
-    /// A sync of the directory failed; see rule 3 of [`crate::fs`].
-    poisoned: AtomicBool,
+    /// Whether a sync of the directory failed; see rule 3 of [`crate::fs`].
+    sound: Soundness,
     /// What the probe found.
     preallocation: Mutex<Option<Preallocation>>,
 }
@@ -119,8 +120,8 @@ impl StdFs {
     }
 
     fn from_fd(path: PathBuf, fd: OwnedFd) -> Arc<dyn Fs> {
-        let poisoned = AtomicBool::new(false);
-        Arc::new(StdFs { path, fd, poisoned, preallocation: Mutex::new(None) })
+        let sound = Soundness::default();
+        Arc::new(StdFs { path, fd, sound, preallocation: Mutex::new(None) })
     }
 
     fn at(&self, name: Name) -> PathBuf {
@@ -283,13 +284,7 @@ impl Fs for StdFs {
     }
 
     fn sync_dir(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::Poisoned { path: self.path.clone() });
-        }
-        system::sync_all(&self.fd).map_err(|errno| {
-            self.poisoned.store(true, Ordering::Release);
-            refused(SYNC, self.path.as_path(), errno)
-        })
+        self.sound.sync(&self.path, || system::sync_all(&self.fd))
     }
 
     fn create_dir(&self, name: Name) -> Result<Arc<dyn Fs>> {

@@ -4,14 +4,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::map::{self, StdAppendMap};
+use super::sound::Soundness;
 use super::system::{self, refused, retry};
-use crate::error::{Error, Result, SYNC};
+use crate::error::{Error, Result};
 use crate::fs::{Access, Advice, AppendMap, File, require_range};
 
 /// Buffers the system takes in one call.
@@ -24,13 +24,13 @@ pub(super) struct StdFile {
     fd: OwnedFd,
     access: Access,
 
-    /// A write or sync of this handle or of an append mapping made from it failed.
-    poisoned: Arc<AtomicBool>,
+    /// Whether a write or sync of this handle or of an append mapping made from it failed.
+    sound: Arc<Soundness>,
 }
 
 impl StdFile {
     pub(super) fn new(path: PathBuf, fd: OwnedFd, access: Access) -> StdFile {
-        StdFile { path, fd, access, poisoned: Arc::default() }
+        StdFile { path, fd, access, sound: Arc::default() }
     }
 
     /// Bytes of disk that are taken, as the system counts them.
@@ -46,22 +46,15 @@ impl StdFile {
 
     /// For a failure after which nobody knows what is on disk.
     fn poison(&self, op: &'static str, errno: Errno) -> Error {
-        self.poisoned.store(true, Ordering::Release);
+        self.sound.lose();
         self.refused(op, errno)
-    }
-
-    fn require_sound(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::Poisoned { path: self.path.clone() });
-        }
-        Ok(())
     }
 
     fn require_writable(&self) -> Result<()> {
         if self.access == Access::Read {
             return Err(Error::invalid("opened for reading only", &self.path));
         }
-        self.require_sound()
+        self.sound.require(&self.path)
     }
 
     /// `Invalid` unless the file holds `len` bytes: touching a mapping beyond the end kills the
@@ -110,7 +103,7 @@ impl File for StdFile {
         };
         match result {
             Ok(0) if taken.iter().any(|buffer| !buffer.is_empty()) => {
-                self.poisoned.store(true, Ordering::Release);
+                self.sound.lose();
                 Err(Error::io("write", &self.path, io::ErrorKind::WriteZero.into()))
             }
             Ok(count) => Ok(count),
@@ -150,13 +143,11 @@ impl File for StdFile {
     }
 
     fn sync_data(&self) -> Result<()> {
-        self.require_sound()?;
-        system::sync_data(&self.fd).map_err(|errno| self.poison(SYNC, errno))
+        self.sound.sync(&self.path, || system::sync_data(&self.fd))
     }
 
     fn sync_all(&self) -> Result<()> {
-        self.require_sound()?;
-        system::sync_all(&self.fd).map_err(|errno| self.poison(SYNC, errno))
+        self.sound.sync(&self.path, || system::sync_all(&self.fd))
     }
 
     fn map(&self, len: u64) -> Result<Bytes> {
@@ -172,7 +163,7 @@ impl File for StdFile {
         }
         let failed = |error| Error::io("map", &self.path, error);
         let fd = self.fd.try_clone().map_err(failed)?;
-        let map = StdAppendMap::new(self.path.clone(), fd, from, bytes, Arc::clone(&self.poisoned))
+        let map = StdAppendMap::new(self.path.clone(), fd, from, bytes, Arc::clone(&self.sound))
             .map_err(failed)?;
         Ok(Arc::new(map))
     }

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use memmap2::{Advice, Mmap, MmapOptions, MmapRaw, UncheckedAdvice};
 use parking_lot::Mutex;
 
-use super::system::{self, refused};
-use crate::error::{Error, Result, SYNC};
+use super::sound::Soundness;
+use super::system;
+use crate::error::{Error, Result};
 use crate::fs::{AppendMap, BLOCK_LEN};
 use crate::prefetch::{LINE_LEN, prefetch_to_write};
 
@@ -71,9 +72,8 @@ pub(super) struct StdAppendMap {
     unmapped: AtomicU64,
     /// A sync came since bytes were made ready.
     synced: AtomicBool,
-    /// Shared with the file handle: both have one open file description, to which the system
-    /// reports a failed write-back once, whoever asks first.
-    poisoned: Arc<AtomicBool>,
+    /// Shared with the file handle.
+    sound: Arc<Soundness>,
 }
 
 impl StdAppendMap {
@@ -82,7 +82,7 @@ impl StdAppendMap {
         fd: OwnedFd,
         from: u64,
         len: usize,
-        poisoned: Arc<AtomicBool>,
+        sound: Arc<Soundness>,
     ) -> std::io::Result<StdAppendMap> {
         let memory = Arc::new(MmapOptions::new().len(len).map_raw(&fd)?);
         // No read-ahead: it would make pages of up to 2 MiB, of which a sync writes all.
@@ -101,7 +101,7 @@ impl StdAppendMap {
             unmapped: AtomicU64::new(from.next_multiple_of(PAGE_BYTES)),
             told: AtomicBool::new(false),
             synced: AtomicBool::new(true),
-            poisoned,
+            sound,
         })
     }
 
@@ -214,10 +214,7 @@ impl StdAppendMap {
     }
 
     fn require_sound(&self) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Error::Poisoned { path: self.path.clone() });
-        }
-        Ok(())
+        self.sound.require(&self.path)
     }
 }
 
@@ -316,9 +313,6 @@ impl AppendMap for StdAppendMap {
         self.require_sound()?;
         self.synced.store(true, Ordering::Relaxed);
         self.unmap_written();
-        system::sync_data(&self.fd).map_err(|errno| {
-            self.poisoned.store(true, Ordering::Release);
-            refused(SYNC, self.path.as_path(), errno)
-        })
+        self.sound.sync(&self.path, || system::sync_data(&self.fd))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::fs::{AppendMap, BLOCK_LEN, write_all_at, write_blocks_at};
@@ -162,6 +163,29 @@ fn row_079_a_refused_sync_poisons_files_mappings_and_directories() {
     let directory = StdFs::from_fd(scratch.path().to_owned(), pipe());
     assert!(matches!(directory.sync_dir(), Err(Error::Io { op: "sync", .. })));
     assert!(is_poisoned(directory.sync_dir()));
+}
+
+#[test]
+fn row_035_who_syncs_beside_a_sync_that_fails_is_not_told_that_all_is_well() {
+    let sound = sound::Soundness::default();
+    let path = Path::new("segment");
+    let (enter, entered) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            sound.sync(path, || {
+                enter.send(()).expect("somebody waits");
+                // Long enough for the second to ask; if it comes later it is told as well.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                Err(Errno::IO)
+            })
+        });
+        entered.recv().expect("the first is there");
+        // The system would say so: it has told its failure.
+        let second = sound.sync(path, || Ok(()));
+        assert!(matches!(second, Err(Error::Poisoned { .. })), "{second:?}");
+        let first = first.join().expect("it does not panic");
+        assert!(matches!(first, Err(Error::Io { op: "sync", .. })), "{first:?}");
+    });
 }
 
 #[test]
