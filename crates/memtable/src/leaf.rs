@@ -6,6 +6,8 @@
 //! leaf pays most for (docs/decisions/0001-memtable-structure.md). The front of a leaf is what
 //! its last split left sorted; whoever reads sorts the rest and merges it.
 
+use std::ops::Range;
+
 use crate::arena::Address;
 use crate::records::Records;
 
@@ -176,35 +178,53 @@ impl Sorted {
     }
 }
 
-/// Sorts distinct keys by heads taken at `prefix_len`; where heads tie, by heads taken where the
-/// tied keys begin to differ, and so on: each key is touched once per level, not once per
-/// comparison. Heads are as before when it returns.
+/// Sorts distinct keys that share `prefix_len` bytes by heads taken there; where heads tie, by heads
+/// taken where the tied keys begin to differ, and so on: each key is touched once per level, not
+/// once per comparison. Heads are as before when it returns.
+///
+/// Postmortem: of keys of which each begins with the one before it, one leaves at each level. All
+/// they had in common was compared at each of thousands of levels, by a recursion as deep: seconds,
+/// under the memtable's lock. Only bytes that nobody has compared count now, and a list says what
+/// is left to sort.
 pub(crate) fn sort(slots: &mut [Slot], prefix_len: usize, records: &Records) {
     /// Up to here comparing whole keys is cheaper than another level.
     const COMPARE_MAX: usize = 3;
     slots.sort_unstable_by_key(|slot| slot.0);
-    for tied in slots.chunk_by_mut(|left, right| left.0 == right.0) {
-        if tied.len() == 1 {
-            continue;
-        }
-        let head_of = tied[0].0;
-        let one = records.key(tied[0].1);
-        let shared = tied[1..]
+    let tied: Vec<Range<usize>> = ties(slots, 0).collect();
+    let mut left: Vec<(Range<usize>, usize)> =
+        tied.iter().map(|tie| (tie.clone(), prefix_len)).collect();
+    while let Some((tie, from)) = left.pop() {
+        let rest = |slot: &Slot| &records.key(slot.1)[from..];
+        let slots = &mut slots[tie.clone()];
+        let one = rest(&slots[0]);
+        let shared = slots[1..]
             .iter()
-            .fold(one.len(), |shared, slot| common_len(&one[..shared], records.key(slot.1)));
+            .fold(one.len(), |shared, slot| common_len(&one[..shared], rest(slot)));
         // Keys that differ only in trailing zeros tie at every depth: compare them whole.
-        if tied.len() <= COMPARE_MAX || shared < prefix_len + size_of::<u64>() {
-            tied.sort_unstable_by(|left, right| records.key(left.1).cmp(records.key(right.1)));
+        if slots.len() <= COMPARE_MAX || shared < size_of::<u64>() {
+            slots.sort_unstable_by(|left, right| rest(left).cmp(rest(right)));
             continue;
         }
-        for slot in &mut *tied {
-            slot.0 = head(records.key(slot.1), shared);
+        let deeper = from + shared;
+        for slot in &mut *slots {
+            slot.0 = head(records.key(slot.1), deeper);
         }
-        sort(tied, shared, records);
-        for slot in tied {
-            slot.0 = head_of;
-        }
+        slots.sort_unstable_by_key(|slot| slot.0);
+        left.extend(ties(slots, tie.start).map(|tie| (tie, deeper)));
     }
+    for tie in tied {
+        let head_of = head(records.key(slots[tie.start].1), prefix_len);
+        slots[tie].iter_mut().for_each(|slot| slot.0 = head_of);
+    }
+}
+
+/// Where slots have equal heads, of sorted ones that begin at `start`.
+fn ties(slots: &[Slot], start: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut end = start;
+    slots.chunk_by(|left, right| left.0 == right.0).filter_map(move |tie| {
+        end += tie.len();
+        (tie.len() > 1).then(|| end - tie.len()..end)
+    })
 }
 
 #[cfg(test)]

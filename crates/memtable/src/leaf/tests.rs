@@ -83,3 +83,25 @@ fn another_prefix_changes_heads_and_not_the_order() {
     assert!(sorted.slots().iter().all(|slot| slot.0 == head(records.key(slot.1), 1)));
     assert!(sorted.slots().is_sorted_by_key(|slot| records.key(slot.1)));
 }
+
+/// Each key begins with the one before it, so at each of a thousand levels one leaves.
+#[test]
+fn nested_keys_are_sorted_on_a_small_stack() {
+    let sorted = || {
+        let mut records = Records::default();
+        let mut keys: Vec<Vec<u8>> =
+            (0..1500).map(|nested| [vec![b'a'; 8 * nested], vec![b'b']].concat()).collect();
+        keys.extend((0..100).map(|zeros| vec![0; zeros]).filter(|key| !key.is_empty()));
+        let mut slots = Vec::new();
+        for key in &keys {
+            slots.push((head(key, 0), records.push_key(&Entry::put(key, 1, b""))));
+        }
+        sort(&mut slots, 0, &records);
+        keys.sort();
+        let found: Vec<&[u8]> = slots.iter().map(|slot| records.key(slot.1)).collect();
+        assert_eq!(found, keys);
+        assert!(slots.iter().all(|slot| slot.0 == head(records.key(slot.1), 0)));
+    };
+    let thread = std::thread::Builder::new().stack_size(128 << 10).spawn(sorted);
+    thread.expect("a thread").join().expect("nothing failed");
+}
