@@ -56,9 +56,13 @@ pub(crate) fn numbers(listing: &Listing) -> Vec<u64> {
     numbers
 }
 
-/// The number of the MANIFEST that follows. `Invalid` if an open could not find it.
-pub(crate) fn next_number(fs: &dyn Fs, numbers: &[u64]) -> Result<u64> {
-    let next = numbers.last().map_or(1, |newest| newest + 1);
+/// The number of the MANIFEST that follows `newest`, the newest whole one: the first that is not
+/// among `numbers`, which may be of unfinished ones. `Invalid` if an open could not find it.
+pub(crate) fn next_number(fs: &dyn Fs, newest: u64, numbers: &[u64]) -> Result<u64> {
+    let mut next = newest + 1;
+    while numbers.contains(&next) {
+        next += 1;
+    }
     if next >= NUMBER_LIMIT {
         let path = fs.path().display();
         let message = format!("{path} has a MANIFEST whose number leaves none for the next one");
@@ -96,8 +100,14 @@ pub(crate) fn load(fs: &Arc<dyn Fs>, listing: &Listing) -> Result<Option<Loaded>
 
 /// Makes durable what [`load`] read, before anything is built on it: a process that was killed
 /// leaves a MANIFEST that is whole in the system's cache and perhaps nowhere else.
+///
+/// Postmortem: it was synced and not written again. After a sync that failed in the process before,
+/// the cache shows an edit that no disk has, and calls it clean: the log that was begun on it
+/// attested segments of which an older MANIFEST, which was there after a power cut, had lost some.
 pub(crate) fn settle(fs: &Arc<dyn Fs>, loaded: &Loaded) -> Result<()> {
-    fs.open(Name::new(MANIFEST, loaded.number), Access::ReadWrite)?.sync_data()?;
+    let file = fs.open(Name::new(MANIFEST, loaded.number), Access::ReadWrite)?;
+    vfs::write_again(&*file, 0, file.len()?)?;
+    file.sync_data()?;
     Ok(fs.sync_dir()?)
 }
 
@@ -227,19 +237,20 @@ impl Manifest {
 
     /// Makes the last changes durable, those of a clean close, in a fresh file that says everything
     /// in one edit: no byte of it is in doubt afterwards, as the last edit of a longer file is, which
-    /// nothing attests. Nothing can be committed any more. `NoSpace` changes nothing.
+    /// nothing attests. Nothing can be committed any more. `NoSpace` and `Invalid`, if there is no
+    /// number for it, change nothing.
     pub(crate) fn close(&mut self, changes: &[Change]) -> Result<()> {
         let mut next = self.catalog.clone();
         for change in changes {
             next.apply(change.clone()).expect("an edit fits the state it was made for");
         }
-        self.go_on(self.number + 1, next)
+        self.go_on(next_number(&*self.fs, self.number, &[])?, next)
     }
 
     /// Goes on in a fresh file, so that the MANIFEST's length is bounded by the state's.
     fn switch(&mut self) -> Result<()> {
         let catalog = self.catalog.clone();
-        let next = next_number(&*self.fs, &[self.number])?;
+        let next = next_number(&*self.fs, self.number, &[])?;
         self.go_on(next, Catalog { closed: None, ..catalog })
     }
 }

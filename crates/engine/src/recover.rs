@@ -33,8 +33,8 @@ use crate::vlog::Segments;
 
 /// Scratch files of the preallocation probe; a crash may leave one.
 const PROBE: FileKind = FileKind::new("probe");
-/// Segment and keyspace ids stay below.
-const SEGMENT_ID_LIMIT: u64 = u32::MAX as u64 - 1;
+/// Segment and keyspace ids of names that count stay below.
+const SEGMENT_ID_LIMIT: u64 = SegmentIds::PLANTED_MIN as u64;
 
 /// Opens or creates the database in a directory.
 pub(crate) fn open(fs: Arc<dyn Fs>, env: Env, options: Options) -> Result<(State, RecoveryReport)> {
@@ -56,7 +56,8 @@ fn open_locked(fs: &Arc<dyn Fs>, env: &Env, options: &Options) -> Result<(Parts,
     let loaded = manifest::load(fs, &listing)?;
     loaded.as_ref().map_or(Ok(()), |loaded| manifest::settle(fs, loaded))?;
     let numbers = manifest::numbers(&listing);
-    let number = manifest::next_number(&**fs, &numbers)?;
+    let newest = loaded.as_ref().map_or(0, |loaded| loaded.number);
+    let number = manifest::next_number(&**fs, newest, &numbers)?;
     let (catalog, fresh, manifest_cut) = match loaded {
         Some(Loaded { catalog, number, cut }) => {
             let name = Name::new(manifest::MANIFEST, number).to_string();

@@ -262,6 +262,25 @@ pub fn write_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> Result<()> {
     Ok(())
 }
 
+/// Writes `from..to` of a file once more, as it is and where it is; what the file has of it. After
+/// a sync that failed, what an earlier process wrote may be in the system's cache alone and look
+/// clean there, so that no later sync writes it.
+pub fn write_again(file: &dyn File, from: u64, to: u64) -> Result<()> {
+    const BYTES: u64 = 1 << 20;
+    let mut buffer = Vec::new();
+    let mut offset = from;
+    while offset < to {
+        buffer.resize(usize::try_from(BYTES.min(to - offset)).expect("it is small"), 0);
+        let count = file.read_at(&mut buffer, offset)?;
+        if count == 0 {
+            break;
+        }
+        write_all_at(file, &buffer[..count], offset)?;
+        offset += count as u64;
+    }
+    Ok(())
+}
+
 /// The length of blocks, aligned in the file, in which large files are written: the page cache
 /// keeps in one large page what was written at once, and a mapping of it then takes one entry of
 /// the processor's translation cache where small pages take 512.

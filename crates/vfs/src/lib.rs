@@ -30,7 +30,7 @@ pub use crate::error::{Error, Result};
 pub use crate::fields::{Reader, Writer, first_nonzero};
 pub use crate::fs::{
     Access, Advice, AppendMap, BLOCK_LEN, DirEntry, FILE_LEN_MAX, File, Fs, Listing, Lock,
-    Preallocation, read_exact_at, write_all_at, write_blocks_at,
+    Preallocation, read_exact_at, write_again, write_all_at, write_blocks_at,
 };
 pub use crate::name::{Kind, Name};
 pub use crate::prefetch::{prefetch, prefetch_of};

@@ -77,7 +77,7 @@ fn write_unattested(
         Some(attested) if id == attested.segment => attested.offset.min(end),
         _ => 0,
     };
-    replay::write_again(file, from, end)?;
+    vfs::write_again(file, from, end)?;
     file.advise(from, end - from, Advice::WriteBack);
     Ok(())
 }
@@ -136,6 +136,7 @@ pub(crate) fn replay_log(
     let mut chain = Chain { log_id, ..Chain::default() };
     chain.epoch = headers(&candidates).map(|header| header.epoch).max().unwrap_or(0);
     walk(&candidates, first, start.attested, &mut chain, visit)?;
+    chain.links.iter().for_each(|link| start.ids.raise_above(link.meta.id));
     let is_link = |name: &Name| chain.links.iter().any(|l| u64::from(l.header.id.0) == name.id);
     chain.ignored = names.into_iter().filter(|name| !is_link(name)).collect();
     Ok(chain)
@@ -150,8 +151,11 @@ fn raise_ids(fs: &Arc<dyn Fs>, kind: Kind, start: &Start) -> Result<Vec<Name>> {
         if ![kind, SEGMENT, VALUES].contains(&name.kind) || entry.is_dir {
             continue;
         }
-        if let (Ok(id), false) = (u32::try_from(name.id), planted::is(Bug::SegmentIdReused)) {
-            start.ids.raise_above(SegmentId(id));
+        match u32::try_from(name.id) {
+            Ok(id) if id < SegmentIds::PLANTED_MIN && !planted::is(Bug::SegmentIdReused) => {
+                start.ids.raise_above(SegmentId(id));
+            }
+            _ => {}
         }
         if name.kind == kind && !name.quarantined {
             names.push(name);

@@ -93,6 +93,11 @@ impl fmt::Display for Position {
 pub struct SegmentIds(Arc<AtomicU32>);
 
 impl SegmentIds {
+    /// A name with this id or a higher one is no segment's, unless a log says that it is its own:
+    /// whoever puts one there must not take the last ids away, of which each open needs some. At a
+    /// segment a millisecond, ids come here after 49 days.
+    pub const PLANTED_MIN: u32 = u32::MAX - (1 << 20);
+
     /// An allocator whose first id is 1.
     pub fn new() -> SegmentIds {
         SegmentIds::default()

@@ -220,21 +220,6 @@ impl Frames<'_, '_> {
     }
 }
 
-/// Writes `from..to` once more, as it is and where it is; what a file has of it.
-pub(crate) fn write_again(file: &dyn File, from: u64, to: u64) -> Result<()> {
-    let mut window = Window::new(file)?;
-    let mut offset = from;
-    while offset < to {
-        let block = window.at(offset, offset, BLOCK_BYTES.min(to - offset))?;
-        if block.is_empty() {
-            break;
-        }
-        vfs::write_all_at(file, block, offset)?;
-        offset += block.len() as u64;
-    }
-    Ok(())
-}
-
 /// What survives behind the end of a log.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {

@@ -319,9 +319,14 @@ impl Segment {
     pub(crate) fn sync(&self) -> Result<()> {
         // Not under the lock: readers need it meanwhile.
         let append = self.append.read().clone();
-        match append {
-            Some(append) => append.sync(),
-            None => self.file()?.sync_data(),
+        if let Some(append) = append {
+            return append.sync();
+        }
+        match self.file() {
+            Ok(file) => file.sync_data(),
+            // It was synced and cut: all is durable, and the file was let go of.
+            Err(_) if !*self.fresh.lock() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -349,3 +354,6 @@ impl Segment {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

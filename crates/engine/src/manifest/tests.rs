@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vfs::sim::SimDisk;
+use vfs::sim::{At, CallKind, Fault, ImageKind, SimDisk, Times, What};
 use vfs::testing::check_dump;
 use vfs::{Access, Env, Fs, Random, read_exact_at, write_all_at};
 
@@ -247,23 +247,39 @@ fn row_071_a_state_that_cannot_be_is_refused() {
 }
 
 // We believed that numbers never run out. One that somebody planted was the last: the open counted one
-// further, removed the MANIFEST before it, and the next open found none.
+// further, removed the MANIFEST before it, and the next open found none. Only whole ones count now.
 #[test]
-fn row_064_a_manifest_with_the_last_number_is_not_followed_by_one_that_no_open_finds() {
-    let disk = SimDisk::new(1);
-    let env = Env::sim(1).env;
-    let options = || crate::Options::default();
-    crate::Db::open_on(disk.root(), env.clone(), options())
-        .and_then(crate::Db::close)
-        .expect("new");
-    let planted = Name::new(MANIFEST, u64::from(u32::MAX) - 1);
-    drop(disk.root().create_new(planted).expect("planted"));
-    let refused = crate::Db::open_on(disk.root(), env.clone(), options());
-    let error = refused.expect_err("there is no number behind it");
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert!(numbers(&disk.root().list().expect("listed")).len() >= 2, "nothing was removed");
-    disk.root().remove(planted).expect("removed");
-    crate::Db::open_on(disk.root(), env, options()).and_then(crate::Db::close).expect("as before");
+fn row_064_a_planted_manifest_with_one_of_the_last_numbers_takes_no_numbers_away() {
+    for back in 1..5 {
+        let disk = SimDisk::new(1);
+        let env = Env::sim(1).env;
+        let open = || crate::Db::open_on(disk.root(), env.clone(), crate::Options::default());
+        let db = open().expect("new");
+        db.put(b"k", b"v").and_then(|()| db.close()).expect("a healthy disk");
+        let planted = Name::new(MANIFEST, u64::from(u32::MAX) - back);
+        drop(disk.root().create_new(planted).expect("planted"));
+        for _ in 0..3 {
+            let db = open().expect("it holds nothing");
+            assert_eq!(db.get(b"k").expect("a healthy disk").as_deref(), Some(b"v".as_slice()));
+            db.close().expect("a healthy disk");
+            let found = numbers(&disk.root().list().expect("listed"));
+            assert_eq!(found.len(), 1, "it was never in effect");
+            assert!(found[0] < 100, "{found:?}");
+        }
+    }
+}
+
+/// One that is whole counts, whoever made it: nothing is written behind the last number.
+#[test]
+fn row_064_nothing_follows_the_last_number() {
+    let fs = SimDisk::new(1).root();
+    let last = NUMBER_LIMIT - 1;
+    assert_eq!(next_number(&*fs, 6, &[5, 6, 7, 8, 10]).expect("there is one"), 9);
+    assert_eq!(next_number(&*fs, last - 1, &[]).expect("there is one"), last);
+    for taken in [(last, vec![]), (last - 1, vec![last])] {
+        let error = next_number(&*fs, taken.0, &taken.1).expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
 }
 
 #[test]
@@ -375,6 +391,23 @@ fn a_long_manifest_goes_on_in_a_fresh_file() {
     let found = loaded(&disk).expect("it is whole").expect("it is there");
     assert_eq!(found.catalog, *manifest.catalog());
     assert_eq!(numbers(&disk.root().list().expect("a healthy disk")), [2]);
+}
+
+#[test]
+fn row_079_what_a_lost_sync_left_in_the_cache_is_durable_when_an_open_builds_on_it() {
+    let disk = SimDisk::new(1);
+    let mut manifest = start(&disk, 1, example(), &[]);
+    let at = At::Kind(CallKind::Sync, disk.calls_of(CallKind::Sync));
+    disk.fault(Fault { at, what: What::SyncLost, times: Times::Once });
+    let created = Change::KeyspaceCreated { id: 9, name: "lost".into(), index: "btree".into() };
+    commit(&mut manifest, vec![created]).expect_err("the sync is lost");
+    drop(manifest);
+    let found = loaded(&disk).expect("it is whole").expect("it is there");
+    assert!(found.catalog.keyspaces.contains_key(&9), "reads still show it");
+    settle(&disk.root(), &found).expect("a healthy disk");
+    let later = disk.crash(ImageKind::SyncedOnly, 1);
+    let later = loaded(&later).expect("it is whole").expect("it is there");
+    assert_eq!(later.catalog, found.catalog);
 }
 
 #[test]
