@@ -22,7 +22,7 @@ use vfs::{Error, Fs, Kind, Name, Result, Rng, write_all_at};
 use crate::format::Header;
 use crate::generation::{Generation, Partition, Tier};
 use crate::options::{GENERATION, Options};
-use crate::record::encode;
+use crate::record::{ID_MAX, encode};
 use crate::run::{Expect, Run};
 
 /// What handles, builders, jobs and their results share.
@@ -136,7 +136,7 @@ impl NewFiles {
     /// Creates a file of this kind under a number of its own.
     pub(crate) fn create(&mut self, kind: Kind) -> Result<(Arc<dyn vfs::File>, Header)> {
         let shared = &self.shared;
-        let id = shared.take_id();
+        let id = shared.take_id()?;
         let name = Name::new(kind, id);
         let file = shared.fs.create_new(name)?;
         self.names.push(name);
@@ -206,10 +206,12 @@ impl Shared {
         self.next_id.load(Ordering::Acquire)
     }
 
-    pub(crate) fn take_id(&self) -> u64 {
-        let id = self.next_id.fetch_add(1, Ordering::AcqRel);
-        assert!(id < u64::MAX, "an id for every file of a table's life");
-        id
+    /// The number of a new file. `Invalid` if there are no more: one that bears the last number may
+    /// have been put there, and the next open refuses what is behind it.
+    pub(crate) fn take_id(&self) -> Result<u64> {
+        let next = |id: u64| (id < ID_MAX - 1).then_some(id + 1);
+        let taken = self.next_id.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        taken.map_err(|_| Error::invalid("the table has used up its file ids", self.fs.path()))
     }
 
     /// Makes the change durable on top of the newest generation and gives it to readers.
@@ -233,7 +235,7 @@ impl Shared {
             let (old, new) = (names_of(&self.newest()), names_of(&generation));
             old.difference(&new).try_for_each(|name| self.fs.remove(*name))?;
         }
-        generation.id = self.take_id();
+        generation.id = self.take_id()?;
         let bytes = encode(&generation.record(self.next_id()));
         generation.record_len = bytes.len() as u64;
         match write_record(&self.fs, generation.id, &bytes) {

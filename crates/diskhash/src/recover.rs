@@ -171,8 +171,12 @@ impl Found<'_> {
             if known.contains(&name) || (is_older(name) && !is_unfinished(name)) {
                 continue;
             }
-            self.fs.rename(name, name.quarantine())?;
-            quarantined.push(name.quarantine().to_string());
+            match self.fs.rename(name, name.quarantine()) {
+                Ok(()) => quarantined.push(name.quarantine().to_string()),
+                // One was set aside under this name before: both stay.
+                Err(Error::Invalid { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(quarantined)
     }
