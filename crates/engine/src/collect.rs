@@ -8,7 +8,7 @@
 //!
 //! A collection that meets damage leaves the victim as it is and says so; the database goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use memtable::{Entry, Kind};
@@ -44,11 +44,13 @@ const SAMPLES_PER_ROUND: usize = 4;
 /// victims only is returned in the end.
 pub(crate) fn collect_all(state: &State) -> Result<()> {
     state.unreadable.lock().clear();
-    {
+    let files: Vec<SegmentRecord> =
+        state.manifest.lock().catalog().segments.values().cloned().collect();
+    for files in files.chunks(SAMPLES_PER_ROUND) {
+        // Not held for long, so that a close gets its turn.
         let mut collecting = state.collecting.lock();
-        let files: Vec<SegmentRecord> =
-            state.manifest.lock().catalog().segments.values().cloned().collect();
-        sample(state, &mut collecting, &files, TOLERANCE_FULL)?;
+        state.check_writable()?;
+        sample(state, &mut collecting, files, TOLERANCE_FULL)?;
     }
     loop {
         // Not held for long, so that a close gets its turn.
@@ -116,10 +118,10 @@ fn look_around(state: &State, collecting: &mut MutexGuard<'_, Collecting>) -> Re
         let manifest = state.manifest.lock();
         let catalog = manifest.catalog();
         collecting.sampled.retain(|id, _| catalog.segments.contains_key(id));
-        let leads =
-            |id: &u32, to: u32| doubtful.contains(*id) && catalog.remaps[id].targets.contains(&to);
-        let is_doubtful =
-            |id: u32| doubtful.contains(id) || catalog.remaps.keys().any(|space| leads(space, id));
+        let spaces = catalog.remaps.iter().filter(|(space, _)| doubtful.contains(**space));
+        let led_to: HashSet<u32> =
+            spaces.flat_map(|(_, remap)| remap.targets.iter().copied()).collect();
+        let is_doubtful = |id: u32| doubtful.contains(id) || led_to.contains(&id);
         let all = catalog.segments.values();
         let (asked, others): (Vec<_>, Vec<_>) = all.partition(|file| is_doubtful(file.id));
         let new = others.into_iter().filter(|file| !collecting.sampled.contains_key(&file.id));
@@ -279,6 +281,7 @@ pub(crate) fn install(state: &State, run: Run) -> Result<()> {
         opened.remaps.push(Remap::open(files, *id, table)?);
     }
     let mut manifest = state.manifest.lock();
+    state.check_sound()?;
     let edit = Edit::new(manifest.catalog(), &reap::listed(&state.view(), &[]), &opened.output);
     let prepared = state.prepare(&mut manifest, edit.changes(&opened.output))?;
     if planted::is(Bug::VictimRemovedEarly) {

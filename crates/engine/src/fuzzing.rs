@@ -99,7 +99,7 @@ pub fn remap(
     let RemapFile { file, len, footer_crc, ref targets, segment } = *found;
     let record = RemapRecord { file, len, footer_crc, targets: targets.clone() };
     let table = Remap::open(&files, segment, &record)?;
-    let asked: Vec<_> = offsets.iter().map(|offset| table.find(*offset)).collect();
+    let asked: Vec<_> = offsets.iter().map(|offset| table.find(*offset, false)).collect();
     let mut entries = Vec::new();
     let checked = table.check(&mut |entry| {
         entries.push(entry);
@@ -109,7 +109,7 @@ pub fn remap(
     while cursor.next()?.is_some() {}
     checked?;
     for entry in &entries {
-        let place = table.find(entry.offset)?;
+        let place = table.find(entry.offset, false)?;
         assert!(place == Some((entry.target, entry.position)), "{entry:?} is not found");
     }
     for (offset, answer) in offsets.iter().zip(asked) {

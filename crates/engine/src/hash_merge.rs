@@ -277,8 +277,12 @@ impl SlotOwner {
     }
 
     fn verdict(&mut self, slot: Slot, oldest: bool) -> Result<Verdict> {
-        if self.segments.place(slot.pointer.address())?.is_none() {
-            return Ok(Verdict::Drop);
+        // Nobody can tell where the record is if the table that says so is damaged: the slot stays.
+        let place = unless_damaged(self.segments.place_verified(slot.pointer.address()))?;
+        match place.map(|place| place.is_some()) {
+            Some(true) => {}
+            Some(false) => return Ok(Verdict::Drop),
+            None => return Ok(Verdict::Keep),
         }
         if self.doubtful.contains(&slot.pointer) {
             return Ok(Verdict::Keep);

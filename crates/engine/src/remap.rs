@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vfs::planted::{self, Bug};
 use vfs::sync::OnceLock;
 use vfs::sync::atomic::{AtomicU64, Ordering};
-use vfs::{Access, Bytes, File, Name, Reader};
+use vfs::{Access, File, Name, Part, Reader, SharedBytes};
 use wal::SegmentId;
 
 use crate::catalog::RemapRecord;
@@ -171,13 +171,13 @@ impl Drop for Builder {
 }
 
 /// An open table. Cheap to share; safe from many threads. A page is verified when it is first
-/// read.
+/// read, each time it is where it is not mapped, and when the caller asks.
 pub(crate) struct Remap {
     path: PathBuf,
     salt: u64,
     record: RemapRecord,
     footer: Footer,
-    map: Option<Bytes>,
+    map: Option<SharedBytes>,
     /// `None` once only the mapping is needed.
     file: Option<Arc<dyn File>>,
     /// A bit for each page that was verified.
@@ -215,7 +215,7 @@ impl Remap {
             return Err(Error::corrupt(what, &path, page_offset(last), expected, found));
         }
         let map = match files.options.read_mode {
-            ReadMode::Mapped => Some(file.map(len)?),
+            ReadMode::Mapped => Some(SharedBytes::new(file.map(len)?)),
             ReadMode::Positional => None,
         };
         let file = map.is_none().then_some(file);
@@ -251,7 +251,7 @@ impl Remap {
 
     /// Where the record is that was written at `offset`: file and position; `None` if it was
     /// dropped. `Corrupt` if no record can have been there. O(log n), one page beyond the fences.
-    pub(crate) fn find(&self, offset: u64) -> Result<Option<(SegmentId, u64)>> {
+    pub(crate) fn find(&self, offset: u64, verify: bool) -> Result<Option<(SegmentId, u64)>> {
         if offset >= self.footer.address_len || !offset.is_multiple_of(UNIT) {
             let (what, limit) = ("address of a record that moved", self.footer.address_len);
             return Err(Error::corrupt(what, &self.path, 0, limit, offset));
@@ -259,7 +259,7 @@ impl Remap {
         let unit = units(offset);
         let after = self.fences()?.partition_point(|first| *first <= unit);
         let Some(page) = after.checked_sub(1) else { return Ok(None) };
-        let bytes = self.entries(page as u64, false)?;
+        let bytes = self.entries(page as u64, verify)?;
         let (entries, _) = bytes.as_chunks::<ENTRY_LEN>();
         let unit_of = |[a, b, c, d, ..]: &[u8; ENTRY_LEN]| u32::from_le_bytes([*a, *b, *c, *d]);
         let Ok(index) = entries.binary_search_by_key(&unit, unit_of) else { return Ok(None) };
@@ -268,7 +268,7 @@ impl Remap {
     }
 
     /// One entry of a page.
-    fn entry(&self, page: u64, index: usize, entries: &Bytes) -> Result<Entry> {
+    fn entry(&self, page: u64, index: usize, entries: &[u8]) -> Result<Entry> {
         let start = index * ENTRY_LEN;
         let at = page_offset(page + 1) + (PAGE_HEADER_LEN + start) as u64;
         let bytes = entries.get(start..).unwrap_or_default();
@@ -284,31 +284,35 @@ impl Remap {
     }
 
     /// The entries of a page of them.
-    fn entries(&self, index: u64, verify: bool) -> Result<Bytes> {
+    fn entries(&self, index: u64, verify: bool) -> Result<Part<'_>> {
         let before = index * ENTRIES_PER_PAGE as u64;
         let left = self.footer.count.saturating_sub(before);
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(ENTRIES_PER_PAGE);
         let page = self.page(index + 1, PageKind::Entries, count, verify)?;
-        Ok(page.slice(PAGE_HEADER_LEN..PAGE_HEADER_LEN + count * ENTRY_LEN))
+        Ok(page.part(PAGE_HEADER_LEN..PAGE_HEADER_LEN + count * ENTRY_LEN))
     }
 
     /// A page, verified if it was not before, or again.
-    fn page(&self, number: u64, kind: PageKind, count: usize, verify: bool) -> Result<Bytes> {
+    ///
+    /// Postmortem: a page that is read anew each time was verified once. When it rotted behind that,
+    /// a record that had moved looked dropped: an older value was served, and a merge let go of the
+    /// entry for good.
+    fn page(&self, number: u64, kind: PageKind, count: usize, verify: bool) -> Result<Part<'_>> {
         let page = match (&self.map, &self.file) {
             (Some(map), _) => {
                 let start = usize::try_from(page_offset(number)).expect("it is mapped");
-                map.slice(start..start + PAGE_LEN)
+                Part::of(map, start, PAGE_LEN).expect("the length was looked at")
             }
             (None, file) => {
                 let file = file.as_ref().expect("a table that is not mapped keeps its file");
                 let mut page = vec![0; PAGE_LEN];
                 vfs::read_exact_at(&**file, &mut page, page_offset(number))?;
-                Bytes::from(page)
+                Part::Owned(page.into())
             }
         };
         let word = &self.verified[usize::try_from(number / 64).expect("a page of the file")];
         let bit = 1 << (number % 64);
-        if verify || word.load(Ordering::Relaxed) & bit == 0 {
+        if verify || self.map.is_none() || word.load(Ordering::Relaxed) & bit == 0 {
             let (_, found, reader) = format::open_page(&self.path, self.salt, number, kind, &page)?;
             if found != count {
                 let (expected, found) = (count as u64, found as u64);
@@ -362,7 +366,7 @@ impl Remap {
 
     /// Every entry in the order of offsets; each page is verified again.
     pub(crate) fn cursor(self: &Arc<Self>) -> RemapCursor {
-        RemapCursor { remap: self.clone(), next: 0, page: Bytes::new(), last: None }
+        RemapCursor { remap: self.clone(), next: 0, page: Vec::new(), last: None }
     }
 
     /// Verifies every page and hands each entry to `visit`.
@@ -397,7 +401,7 @@ impl Remap {
 pub(crate) struct RemapCursor {
     remap: Arc<Remap>,
     next: u64,
-    page: Bytes,
+    page: Vec<u8>,
     last: Option<u64>,
 }
 
@@ -410,7 +414,8 @@ impl RemapCursor {
         let page = self.next / ENTRIES_PER_PAGE as u64;
         let index = usize::try_from(self.next % ENTRIES_PER_PAGE as u64).expect("below a page's");
         if index == 0 {
-            self.page = remap.entries(page, true)?;
+            self.page.clear();
+            self.page.extend_from_slice(&remap.entries(page, true)?);
         }
         let entry = remap.entry(page, index, &self.page)?;
         let limit = remap.footer.address_len;

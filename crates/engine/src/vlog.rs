@@ -91,9 +91,14 @@ impl Segments {
     }
 
     /// Adds what a record takes at least to the dead bytes of the file it is in: an index let go
-    /// of it. What was dropped before is not counted again.
+    /// of it. What was dropped before is not counted again, nor what no damaged table leads to: a
+    /// count is a hint.
     pub(crate) fn charge(&self, pointer: ValuePtr, garbage: &mut BTreeMap<u32, u64>) -> Result<()> {
-        if let Some(place) = self.place(pointer.address())? {
+        let place = match self.place(pointer.address()) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            place => place?,
+        };
+        if let Some(place) = place {
             let bytes = pointer.len_max().map_or(8, |len| len as u64 / 2 + 8);
             *garbage.entry(place.segment.id().0).or_default() += bytes;
         }
@@ -110,9 +115,21 @@ impl Segments {
     /// Where the record with an address is now; `None` if it was dropped, which only happens to
     /// one that a newer entry shadowed.
     pub(crate) fn place(&self, address: Position) -> Result<Option<Place<'_>>> {
+        self.place_as(address, false)
+    }
+
+    /// As [`Segments::place`], with every byte verified that it looks at: for who lets go of an
+    /// entry because its record was dropped.
+    pub(crate) fn place_verified(&self, address: Position) -> Result<Option<Place<'_>>> {
+        self.place_as(address, true)
+    }
+
+    fn place_as(&self, address: Position, verify: bool) -> Result<Option<Place<'_>>> {
         let remap = self.remaps.get(&address.segment);
         if let Some(remap) = remap.filter(|_| !planted::is(Bug::RemapIgnored)) {
-            let Some((target, offset)) = remap.find(address.offset)? else { return Ok(None) };
+            let Some((target, offset)) = remap.find(address.offset, verify)? else {
+                return Ok(None);
+            };
             let segment = self.moved.get(&target).ok_or_else(|| missing_segment(target))?;
             return Ok(Some(Place { segment, offset }));
         }

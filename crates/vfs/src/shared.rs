@@ -100,6 +100,21 @@ impl<'a> Part<'a> {
         Some(Part::Mapped { whole, start, bytes })
     }
 
+    /// A part of the part.
+    ///
+    /// # Panics
+    /// If the range is not inside.
+    #[inline]
+    #[must_use]
+    pub fn part(self, part: Range<usize>) -> Part<'a> {
+        match self {
+            Part::Mapped { whole, start, bytes } => {
+                Part::Mapped { whole, start: start + part.start, bytes: &bytes[part] }
+            }
+            Part::Owned(bytes) => Part::Owned(bytes.slice(part)),
+        }
+    }
+
     /// A part of the part, to keep, without a copy.
     ///
     /// # Panics
