@@ -61,8 +61,9 @@ struct Open {
     upper: Bound<Vec<u8>>,
     /// The value of the entry that was found last, where that lies in a segment.
     pointed: Option<Bytes>,
-    /// How many of the entries that come next had their records asked for.
-    asked: isize,
+    /// How many of the entries that come next had their records asked for: behind `back`, behind
+    /// `front`.
+    asked: [isize; 2],
 }
 
 impl Range {
@@ -82,7 +83,7 @@ impl Range {
             }
             let (lower, upper) = (lower.map(<[u8]>::to_vec), upper.map(<[u8]>::to_vec));
             let (state, front, back) = (state.clone(), None, None);
-            let (pointed, asked) = (None, 0);
+            let (pointed, asked) = (None, [0; 2]);
             Ok(Open {
                 front,
                 back,
@@ -291,7 +292,9 @@ impl Open {
         self.pin.check()?;
         self.pointed = None;
         self.advance(forward)?;
+        let asked = &mut self.asked[usize::from(forward)];
         loop {
+            *asked = (*asked - 1).max(0);
             let (side, other) = match forward {
                 true => (&mut self.front, &self.back),
                 false => (&mut self.back, &self.front),
@@ -323,13 +326,17 @@ impl Open {
                 continue;
             }
             if let sstable::Value::Pointer(bits) = entry.value {
-                while self.asked < AHEAD {
-                    let steps = if forward { self.asked + 1 } else { -self.asked - 1 };
-                    let Some(bits) = cursor.pointer_ahead(steps) else { break };
-                    self.view.segments.prefetch(ValuePtr::from_bits(bits));
-                    self.asked += 1;
+                while *asked < AHEAD {
+                    let steps = if forward { *asked + 1 } else { -*asked - 1 };
+                    match cursor.value_ahead(steps) {
+                        Some(sstable::Value::Pointer(bits)) => {
+                            self.view.segments.prefetch(ValuePtr::from_bits(bits));
+                        }
+                        Some(_) => {}
+                        None => break,
+                    }
+                    *asked += 1;
                 }
-                self.asked = (self.asked - 1).max(0);
                 let (state, view) = (&self.state, &self.view);
                 let value = read::pointed_value(state, view, bits, self.keyspace, entry.key)?;
                 self.pointed = Some(value);

@@ -62,9 +62,9 @@ pub trait Cursor {
     /// If the cursor is not valid.
     fn value_bytes(&self) -> Bytes;
 
-    /// The pointer of the entry so many steps forward (backward if negative), if that is known
+    /// The value of the entry so many steps forward (backward if negative), if that is known
     /// without going there: what it points to can be asked for early. Advice; `None` says nothing.
-    fn pointer_ahead(&self, _steps: isize) -> Option<u64> {
+    fn value_ahead(&self, _steps: isize) -> Option<Value<'_>> {
         None
     }
 }
@@ -110,8 +110,8 @@ impl<C: Cursor + ?Sized> Cursor for Box<C> {
         (**self).value_bytes()
     }
 
-    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
-        (**self).pointer_ahead(steps)
+    fn value_ahead(&self, steps: isize) -> Option<Value<'_>> {
+        (**self).value_ahead(steps)
     }
 }
 
@@ -388,12 +388,7 @@ impl Cursor for TableCursor {
     #[inline]
     fn entry(&self) -> Entry<'_> {
         let (leaf, here) = self.here();
-        let value = match &here.held {
-            Held::Inline(range) => Value::Inline(inline(leaf, range)),
-            Held::Pointer(to) => Value::Pointer(*to),
-            Held::Tombstone => Value::Tombstone,
-        };
-        Entry { key: &self.key, value, expiry: here.expiry }
+        Entry { key: &self.key, value: value_of(leaf, &here.held), expiry: here.expiry }
     }
 
     #[inline]
@@ -410,16 +405,23 @@ impl Cursor for TableCursor {
         }
     }
 
-    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
+    fn value_ahead(&self, steps: isize) -> Option<Value<'_>> {
         let leaf = self.leaf.as_ref()?;
         let index = self.index.checked_add_signed(steps)?;
         if index >= leaf.layout.keys as usize {
             return None;
         }
-        match Node::resume(self.table.path(), &leaf.bytes, leaf.layout).held(index) {
-            Ok((Held::Pointer(to), _)) => Some(to),
-            _ => None,
-        }
+        let node = Node::resume(self.table.path(), &leaf.bytes, leaf.layout);
+        node.held(index).ok().map(|(held, _)| value_of(leaf, &held))
+    }
+}
+
+#[inline]
+fn value_of<'a>(leaf: &'a Leaf, held: &Held) -> Value<'a> {
+    match held {
+        Held::Inline(range) => Value::Inline(inline(leaf, range)),
+        Held::Pointer(to) => Value::Pointer(*to),
+        Held::Tombstone => Value::Tombstone,
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use vfs::{Bytes, Result};
 
 use crate::cursor::{Cursor, after_error};
-use crate::entry::Entry;
+use crate::entry::{Entry, Value};
 
 /// Up to this many sources a place is found by looking at one after the other.
 const LINEAR_MAX: usize = 8;
@@ -286,7 +286,7 @@ impl<C: Cursor> Cursor for Merge<C> {
     }
 
     /// Of the source in front, as if no other came between.
-    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
-        self.sources.get(*self.order.first()?)?.pointer_ahead(steps)
+    fn value_ahead(&self, steps: isize) -> Option<Value<'_>> {
+        self.sources.get(*self.order.first()?)?.value_ahead(steps)
     }
 }
