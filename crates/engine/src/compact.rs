@@ -62,33 +62,50 @@ pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Me
     Some(Box::new(Rewrite::new(levels.clone(), context, plan)))
 }
 
+/// The level that is fullest for what it may hold goes down first, as in LevelDB, or a level that
+/// others are merged into would grow for as long as writes go on.
+///
 /// While flushes wait, level 0 may fill to two thirds of where writers stop, and the levels below it
 /// to twice their bytes: merges and flushes share one disk, and a burst of writes is over sooner if
 /// it is merged afterwards. Later merges also merge more files at once.
+///
+/// Postmortem: level 0 always went first. While a merge of it rewrote level 1, as many files came as
+/// fit, so it was due again: level 1 grew with all that was written, and each merge rewrote it.
 fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) -> Option<Plan> {
     let options = &files.options;
     let (level0_files, slack) = match flushes_wait {
         true => (options.level0_files.max(options.level0_files_max * 2 / 3), 2),
         false => (options.level0_files, 1),
     };
-    if levels.levels.first().is_some_and(|level| level.len() >= level0_files) {
-        return Some(plan_level(levels, 0, levels.levels[0].to_vec()));
-    }
     let mut target = level1_target(levels, files);
-    for (index, level) in levels.levels.iter().enumerate().skip(1) {
-        let bytes: u64 = level.iter().map(|table| table.record.len).sum();
-        if bytes > target.saturating_mul(slack) && index < LEVEL_MAX {
+    // How full the fullest level is, in thousandths; of equally full ones the upper one.
+    let mut fullest = None;
+    for (index, level) in levels.levels.iter().enumerate().take(LEVEL_MAX) {
+        let (is_full, fill) = match index {
+            0 => (level.len() >= level0_files, 1000 * level.len() as u64 / level0_files as u64),
+            _ => {
+                let bytes = bytes_of(level);
+                let most = target.saturating_mul(slack);
+                target = target.saturating_mul(options.level_multiplier);
+                (bytes > most, bytes.saturating_mul(1000) / most)
+            }
+        };
+        if is_full && fullest.is_none_or(|(most, _)| fill > most) {
+            fullest = Some((fill, index));
+        }
+    }
+    match fullest {
+        Some((_, 0)) => Some(plan_level(levels, 0, levels.levels[0].to_vec())),
+        Some((_, index)) => {
             let overlap = |table: &Arc<LevelTable>| {
                 let below = overlapping(levels.levels.get(index + 1), std::slice::from_ref(table));
-                let below: u64 = below.iter().map(|table| table.record.len).sum();
-                below.saturating_mul(1000) / table.record.len.max(1)
+                bytes_of(below).saturating_mul(1000) / table.record.len.max(1)
             };
-            let table = level.iter().min_by_key(|table| overlap(table))?;
-            return Some(plan_level(levels, index, vec![table.clone()]));
+            let table = levels.levels[index].iter().min_by_key(|table| overlap(table))?;
+            Some(plan_level(levels, index, vec![table.clone()]))
         }
-        target = target.saturating_mul(options.level_multiplier);
+        None => plan_due(levels, files, now_ms),
     }
-    plan_due(levels, files, now_ms)
 }
 
 /// Bytes that level 1 is to have. A merge of level 0 rewrites all of level 1, so it is not to be many
@@ -130,7 +147,7 @@ fn plan_due(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
 
 fn plan_level(levels: &Levels, upper_level: usize, upper: Vec<Arc<LevelTable>>) -> Plan {
     let output_level = upper_level + 1;
-    let lower = overlapping(levels.levels.get(output_level), &upper);
+    let lower = overlapping(levels.levels.get(output_level), &upper).to_vec();
     Plan { upper, upper_level, lower, output_level, rewrite: false }
 }
 
@@ -156,16 +173,19 @@ fn plan_full(levels: &Levels, now_ms: u64) -> Option<Plan> {
 }
 
 /// The files of a disjoint level whose ranges meet the span of `tables`.
-fn overlapping(level: Option<&Level>, tables: &[Arc<LevelTable>]) -> Vec<Arc<LevelTable>> {
-    let Some(level) = level else { return Vec::new() };
-    let Some(smallest) = tables.iter().map(|table| table.smallest()).min() else {
-        return Vec::new();
+fn overlapping<'a>(level: Option<&'a Level>, tables: &[Arc<LevelTable>]) -> &'a [Arc<LevelTable>] {
+    let smallest = tables.iter().map(|table| table.smallest()).min();
+    let largest = tables.iter().map(|table| table.largest()).max();
+    let (Some(level), Some(smallest), Some(largest)) = (level, smallest, largest) else {
+        return &[];
     };
-    let Some(largest) = tables.iter().map(|table| table.largest()).max() else {
-        return Vec::new();
-    };
-    let meets = |t: &&Arc<LevelTable>| smallest <= t.largest() && t.smallest() <= largest;
-    level.iter().filter(meets).cloned().collect()
+    let start = level.partition_point(|table| table.largest() < smallest);
+    let end = level.partition_point(|table| table.smallest() <= largest);
+    &level[start..end.max(start)]
+}
+
+fn bytes_of(tables: &[Arc<LevelTable>]) -> u64 {
+    tables.iter().map(|table| table.record.len).sum()
 }
 
 fn are_disjoint(tables: &[Arc<LevelTable>]) -> bool {

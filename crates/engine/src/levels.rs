@@ -7,7 +7,7 @@
 //! immutable; `compact.rs` says which files to merge and merges them, `ordered.rs` is the face that
 //! the store sees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use sstable::{Builder, Cursor, Entry, Table, TableCursor, Value};
@@ -100,11 +100,12 @@ impl Levels {
 
     /// This version with files added (each at the level its record says) and removed.
     pub(crate) fn with(&self, added: &[Arc<LevelTable>], removed: &[u64]) -> Levels {
+        let removed: HashSet<u64> = removed.iter().copied().collect();
+        let is_left = |table: &&Arc<LevelTable>| !removed.contains(&table.record.file);
         let mut levels: Vec<Vec<Arc<LevelTable>>> = self
             .levels
             .iter()
-            .map(|level| level.iter().filter(|t| !removed.contains(&t.record.file)).cloned())
-            .map(Iterator::collect)
+            .map(|level| level.iter().filter(is_left).cloned().collect())
             .collect();
         for table in added {
             let level = usize::from(table.record.level);
@@ -112,11 +113,14 @@ impl Levels {
                 levels.resize_with(level + 1, Vec::new);
             }
             let at = match level {
-                0 if planted::is(Bug::OldestTableFirst) => levels[0].len(),
-                0 => 0,
-                _ => levels[level].partition_point(|other| other.smallest() < table.smallest()),
+                0 if !planted::is(Bug::OldestTableFirst) => 0,
+                _ => levels[level].len(),
             };
             levels[level].insert(at, table.clone());
+        }
+        // Stretches that are in order already, so this is linear.
+        for level in levels.iter_mut().skip(1) {
+            level.sort_by(|one, two| one.smallest().cmp(two.smallest()));
         }
         while levels.last().is_some_and(Vec::is_empty) {
             levels.pop();
@@ -426,8 +430,8 @@ impl Cursor for LevelCursor {
         self.cursor.as_ref().expect("the cursor is valid").value_bytes()
     }
 
-    fn pointer_ahead(&self, steps: isize) -> Option<u64> {
-        self.cursor.as_ref()?.pointer_ahead(steps)
+    fn value_ahead(&self, steps: isize) -> Option<Value<'_>> {
+        self.cursor.as_ref()?.value_ahead(steps)
     }
 }
 

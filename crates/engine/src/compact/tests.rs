@@ -255,6 +255,36 @@ fn level_1_is_as_large_as_what_comes_down_to_it_asks_for() {
     assert!(plan(&large, &context).is_none(), "one such flush brings as much");
 }
 
+/// Writers that never pause fill level 0 again while it is merged.
+#[test]
+fn a_level_that_is_fuller_than_level_0_goes_down_first() {
+    let options = tiny_options().table_bytes(64 << 10).level0_files(2).level1_bytes(4 << 20);
+    let files = files(&SimDisk::new(1), options);
+    let context = context(&files, false);
+    let keys = keys(60_000);
+    let value = |keys: &[Vec<u8>]| {
+        keys.iter().map(|key| (key.clone(), Version::Value(vec![1; 60]))).collect::<Versions>()
+    };
+    let mut levels = Levels::default();
+    let mut most = 0;
+    for round in 0..40 {
+        for stretch in 0..6 {
+            let some = keys.iter().skip(round * 6 + stretch).step_by(370).cloned();
+            levels = with_table(&levels, &files, 0, &value(&some.collect::<Vec<_>>()));
+        }
+        let delta = run(plan(&levels, &context).expect("level 0 is full")).expect("a healthy disk");
+        levels = installed(&levels, delta);
+        while levels.levels[0].len() > 8 {
+            let merge = plan(&levels, &context).expect("level 0 is full");
+            levels = installed(&levels, run(merge).expect("a healthy disk"));
+        }
+        most = most.max(bytes_of(&levels.levels[1]));
+    }
+    let target = level1_target(&levels, &files);
+    assert!(most < 8 * target, "{most} bytes in level 1, which is to have {target}");
+    assert!(levels.levels.len() > 2, "there was more to hold than that");
+}
+
 #[test]
 fn row_044_a_tombstone_stays_while_a_deeper_file_may_hold_its_key() {
     let disk = SimDisk::new(44);

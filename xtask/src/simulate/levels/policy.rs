@@ -68,17 +68,21 @@ const OUR_LEVEL1_BATCHES: u64 = 4;
 
 /// `plan_needed` of the engine while no flush waits.
 fn plan_ours(tree: &Tree, level1_bytes: u64) -> Option<Merge> {
-    if tree.levels[0].len() >= LEVEL0_FILES {
-        return Some(merge_ours(tree, 0, 0..tree.levels[0].len()));
-    }
+    let files = tree.levels[0].len();
+    let mut fullest = (files >= LEVEL0_FILES).then_some((1000 * files / LEVEL0_FILES, 0));
     let mut target = level1_bytes;
     for level in 1..OUR_LEVEL_MAX {
-        if tree.level_bytes(level) > target {
-            return Some(merge_ours(tree, level, tree.least_overlap(level)));
+        let bytes = tree.level_bytes(level);
+        let fill = usize::try_from(bytes.saturating_mul(1000) / target).expect("64 bits");
+        if bytes > target && fullest.is_none_or(|(most, _)| fill > most) {
+            fullest = Some((fill, level));
         }
         target = target.saturating_mul(OUR_MULTIPLIER);
     }
-    None
+    match fullest? {
+        (_, 0) => Some(merge_ours(tree, 0, 0..files)),
+        (_, level) => Some(merge_ours(tree, level, tree.least_overlap(level))),
+    }
 }
 
 /// `level1_target` of the engine.
