@@ -31,6 +31,8 @@ mod transactions;
 #[cfg(shuttle)]
 mod edits;
 #[cfg(shuttle)]
+mod checkpoints;
+#[cfg(shuttle)]
 mod models;
 #[cfg(shuttle)]
 mod command;

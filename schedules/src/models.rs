@@ -1,5 +1,6 @@
 //! All models.
 
+use crate::checkpoints::CHECKPOINTS;
 use crate::edits::EDITS;
 use crate::explore::Model;
 use crate::log_commits::COMMITS;
@@ -10,7 +11,7 @@ use crate::syncs::SYNCS;
 use crate::transactions::{CONFLICTS, TRANSACTIONS};
 use crate::writes::WRITES;
 
-pub(crate) const ALL: [Model; 13] = [
+pub(crate) const ALL: [Model; 14] = [
     COMMITS,
     WRITES,
     MEMTABLE,
@@ -24,4 +25,5 @@ pub(crate) const ALL: [Model; 13] = [
     TRANSACTIONS,
     CONFLICTS,
     EDITS,
+    CHECKPOINTS,
 ];
