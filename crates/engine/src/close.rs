@@ -26,7 +26,12 @@ pub(crate) fn close(state: &State) -> Result<()> {
     let mut collecting = state.collecting.lock();
     // A collection that is not finished never was.
     collecting.run = None;
-    let sealed = flushed.and_then(|()| seal_log(state));
+    let sealed = match flushed {
+        Ok(()) => seal_log(state),
+        // What was acknowledged is in the log, for the next open, and the log needs no space.
+        Err(error) if error.kind() == ErrorKind::NoSpace => seal_log(state).and(Err(error)),
+        Err(error) => Err(error),
+    };
     state.files.sweep();
     let manifest = state.manifest.lock();
     let commit = state.commit.lock();
@@ -58,8 +63,8 @@ fn seal_log(state: &State) -> Result<()> {
     let mut manifest = state.manifest.lock();
     let closed = Change::Closed { segment: end.id.0, offset: end.len, last_seq };
     match state.close_manifest(&mut manifest, vec![closed.clone()]) {
-        // There is no space for a whole file, but perhaps for one edit more.
-        Err(error) if error.kind() == ErrorKind::NoSpace => {
+        // There is no space for a whole file, or no number, but perhaps for one edit more.
+        Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Invalid) => {
             state.with_reserve(|| state.commit_changes(&mut manifest, vec![closed.clone()]))
         }
         closed => closed,

@@ -1,8 +1,8 @@
 //! A sealed generation becomes index files and value segments. The order is the promise:
 //!
-//! 1. if one of the generation's log segments becomes a value segment, all up to the generation's
-//!    end are synced, whatever the sync policy; if none does, nobody will read them again, and only
-//!    the start of the segment behind them is
+//! 1. the start of the log segment behind the generation is synced; if one of the generation's own
+//!    becomes a value segment, so are all of them, whatever the sync policy; if none does, nobody
+//!    will read them again
 //! 2. copied values and index files are written and synced
 //! 3. their directory is synced
 //! 4. one MANIFEST edit names them all, and what of the log is not needed any more
@@ -15,7 +15,7 @@
 //! hide something: only their records hold the keys.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use memtable::{Cursor, Kind, Memtable, Order};
 use vfs::Name;
@@ -28,7 +28,7 @@ use crate::catalog::{Change, SegmentOrigin, SegmentRecord};
 use crate::error::Result;
 use crate::files::Files;
 use crate::index::{Delta, FlushEntry, FlushValue, Installed};
-use crate::merge;
+use crate::merge::{self, AtClose};
 use crate::options::IndexKind;
 use crate::reap;
 use crate::record::{self, Record, RecordKind, ValuePtr};
@@ -48,7 +48,7 @@ pub(crate) fn flush_oldest(state: &State) -> Result<bool> {
         let Some(generation) = view.sealed.last().cloned() else { return Ok(false) };
         let Some(full) = full_index(&view, &generation) else { break (view, generation) };
         drop((view, generation));
-        merge::merge_keyspace(state, full)?;
+        merge::merge_keyspace(state, full, AtClose::GoOn)?;
     };
     let flush = || flush(state, &view, &generation).map_err(|error| state.judge(error));
     state.with_reserve(flush)?;
@@ -70,15 +70,18 @@ fn full_index(view: &View, generation: &Generation) -> Option<u32> {
 /// Seals the active generation, if it holds anything, and flushes everything sealed by then. What
 /// readers saw expire is durable afterwards even if there was nothing to flush.
 pub(crate) fn flush_all(state: &State) -> Result<()> {
-    {
+    let newest = {
         let mut commit = state.commit.lock();
         state.check_sound()?;
         state.check_held()?;
         if !state.view().active.is_empty() {
             state.with_reserve(|| seal(state, &mut commit).map_err(|error| state.judge(error)))?;
         }
-    }
-    while flush_oldest(state)? {}
+        state.view().sealed.first().map_or(Weak::new(), Arc::downgrade)
+    };
+    // What is sealed meanwhile is not waited for: writers may always be ahead.
+    let waits = |view: &View| view.sealed.iter().any(|some| Arc::as_ptr(some) == newest.as_ptr());
+    while waits(&state.view()) && flush_oldest(state)? {}
     state.write_down_clock()
 }
 
@@ -314,6 +317,8 @@ fn install(
     flushed_seq: u64,
 ) -> Result<()> {
     let mut manifest = state.manifest.lock();
+    // Whoever failed meanwhile may have found out that the log is not what this builds on.
+    state.check_sound()?;
     // Abandoned, if it must be, while nobody else can build on what it installed.
     let mut output = output;
     let now = state.view();

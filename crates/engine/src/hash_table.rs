@@ -21,8 +21,8 @@ use crate::slot::{SEGMENT_OFFSET, SLOT_LEN};
 /// The directory of a hash keyspace's table; its number is the keyspace's.
 pub(crate) const HASH: Kind = Kind::new("hash");
 
-/// Bytes of a key's hash that the table keeps; a 256th of the look-ups in 10^9 keys meets a second
-/// candidate (decision 0004).
+/// Bytes of a key's hash that the table keeps; one look-up in a thousand in 10^9 keys meets a
+/// second candidate (decision 0004).
 const HASH_BYTES: u8 = 5;
 /// Runs at which a merge must come first.
 const RUNS_MAX: usize = 8;

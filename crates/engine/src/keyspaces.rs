@@ -64,6 +64,7 @@ pub(crate) fn open_or_create(
     state.check_writable()?;
     state.log.sync().map_err(|error| state.judge(error.into()))?;
     let mut manifest = state.manifest.lock();
+    state.check_sound()?;
     if let Some(found) = existing(&state.view())? {
         return Ok(found);
     }
@@ -82,7 +83,7 @@ pub(crate) fn open_or_create(
             // Refused, so no MANIFEST names what was made for it.
             index.retire(&state.files);
             drop((index, manifest));
-            state.files.sweep();
+            state.sweep();
             return Err(error);
         }
     };
@@ -143,6 +144,7 @@ fn drop_once(state: &State, name: &str) -> Result<()> {
     find(&state.view(), name).ok_or_else(missing)?;
     state.log.sync().map_err(|error| state.judge(error.into()))?;
     let mut manifest = state.manifest.lock();
+    state.check_sound()?;
     let view = state.view();
     let id = find(&view, name).ok_or_else(missing)?.id;
     let without = |view: &View| {
@@ -167,7 +169,7 @@ fn drop_once(state: &State, name: &str) -> Result<()> {
     state.doubtful.lock().extend(&dropped.index.listed());
     dropped.index.retire(&state.files);
     drop((manifest, view));
-    state.files.sweep();
+    state.sweep();
     state.wake_gc();
     Ok(())
 }

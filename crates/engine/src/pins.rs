@@ -57,14 +57,18 @@ fn expired() -> Error {
 pub(crate) struct Pins {
     /// Oldest first.
     readers: Vec<Weak<Pin>>,
+    /// With so many, those that are gone are looked for.
+    readers_max: usize,
     /// Flushed generations that somebody may still hold.
     flushed: Vec<Weak<Generation>>,
 }
 
 impl Pins {
     pub(crate) fn add(&mut self, pin: &Arc<Pin>) {
-        if self.readers.len() == self.readers.capacity() {
+        if self.readers.len() >= self.readers_max {
             self.readers.retain(|pin| pin.strong_count() > 0);
+            // Twice as many as there are: each pays for two looks at most.
+            self.readers_max = 2 * self.readers.len().max(8);
         }
         self.readers.push(Arc::downgrade(pin));
     }

@@ -21,7 +21,7 @@ use vfs::planted::{self, Bug};
 use crate::batch::{Batch, BatchEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush;
-use crate::merge;
+use crate::merge::{self, AtClose};
 use crate::options::{BATCH_LEN_MAX, VALUE_LEN_MAX, WriteOptions};
 use crate::read;
 use crate::record::{self, Record, RecordKind, ValuePtr};
@@ -409,7 +409,7 @@ fn make_room(state: &State) -> Result<()> {
         let stalled =
             view.keyspaces.iter().find(|keyspace| keyspace.index.is_stalled(&state.files));
         let Some(keyspace) = stalled.map(|keyspace| keyspace.id) else { return Ok(()) };
-        merge::merge_keyspace(state, keyspace)?;
+        merge::merge_keyspace(state, keyspace, AtClose::GiveUp)?;
     }
 }
 

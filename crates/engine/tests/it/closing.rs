@@ -1,8 +1,13 @@
 //! Close against calls that are still running on other threads, and what many opens leave behind.
 
-use engine::{Db, Durability, ErrorKind, Options};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use crate::world::{TestResult, real_files};
+use engine::{Db, Durability, ErrorKind, KeyspaceOptions, Options, WriteOptions};
+
+use crate::hooked::{Hook, Hooked};
+use crate::world::{TestResult, World, both, key, real_files, tiny, value};
 
 fn options() -> Options {
     Options::default()
@@ -68,6 +73,65 @@ fn opening_and_closing_for_ever_keeps_few_files() -> TestResult {
         db.close()?;
         let files = real_files(&path).len();
         assert!(files < 14, "{files} files");
+    }
+    Ok(())
+}
+
+/// What close flushes goes into a hash index that takes no run before a merge, which has more than
+/// one step.
+#[test]
+fn a_close_merges_a_full_hash_index_that_it_flushes_into() -> TestResult {
+    let options = Options::default().durability(Durability::Never);
+    let options = options.default_keyspace(KeyspaceOptions::hash());
+    let world = World::new(31);
+    let db = world.open(&options)?;
+    for round in 0..8 {
+        for index in 0..2500 {
+            db.put(key(2500 * round + index), b"v")?;
+        }
+        db.flush()?;
+    }
+    db.put_with(b"u", b"v", WriteOptions::default().disable_wal())?;
+    db.close()?;
+    let db = world.open(&options)?;
+    assert!(db.stats().recovery.clean);
+    assert_eq!(db.get(b"u")?.as_deref(), Some(b"v".as_slice()));
+    assert_eq!(db.get(key(19_999))?.as_deref(), Some(b"v".as_slice()));
+    Ok(())
+}
+
+/// We believed that a flush ends because it flushes faster than others write.
+#[test]
+fn a_flush_waits_for_what_was_there_and_not_for_what_comes() -> TestResult {
+    for options in both(&tiny().sealed_max(16)) {
+        let mut most = 0;
+        for call in 0..12 {
+            let world = World::new(32);
+            let hook = Hook::default();
+            let home = Hooked::at_every_call(world.disk.root(), &hook);
+            let db = Db::open_on(home, world.sim.env.clone(), options.clone())?;
+            db.put(b"first", b"v")?;
+            let busy = db.clone();
+            hook.arm(call, move || {
+                let (done, is_done) = mpsc::channel();
+                // As much as fills some memtables; on a thread of its own, since the call may be
+                // made under a lock that a put takes.
+                thread::spawn(move || {
+                    for index in 0..200 {
+                        busy.put(key(index), value(index, 0, 300)).expect("a healthy disk");
+                    }
+                    // Nobody waits that long.
+                    let _ = done.send(());
+                });
+                let _ = is_done.recv_timeout(Duration::from_millis(100));
+            });
+            db.flush()?;
+            hook.disarm();
+            let stats = db.stats();
+            assert!(stats.flushes <= 1, "call {call}: {} generations were flushed", stats.flushes);
+            most = most.max(stats.sealed_generations);
+        }
+        assert!(most > 1, "some came in the midst of the flush");
     }
     Ok(())
 }

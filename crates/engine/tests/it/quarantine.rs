@@ -7,6 +7,7 @@ use crate::world::{
     TestResult, World, assert_sound, both, contents, key, put_real_file, real_files, tiny, value,
 };
 
+const UNKNOWN_RUN: &str = "00000000000000f1.run";
 const UNKNOWN: [&str; 3] = ["00000000000000f1.tbl", "00000000000000f2.val", "00000000000000f3.wal"];
 
 fn filled() -> (World, Db) {
@@ -163,6 +164,56 @@ fn an_unknown_file_whose_name_is_taken_by_one_set_aside_does_not_stop_the_open()
     assert_eq!(kept.as_deref(), Some(b"set aside before".as_slice()), "nothing is overwritten");
     world.kill(db);
     assert_eq!(world.open(&tiny())?.iter().count(), 40);
+    Ok(())
+}
+
+/// The directory of a hash table, in which somebody puts a file of this name.
+fn with_planted(name: &str) -> (World, Options, String) {
+    let options = both(&tiny())[1].clone();
+    let (world, db) = filled_with(&options);
+    world.kill(db);
+    let of_table = world.names("").into_iter().find(|name| name.contains(".hash/"));
+    let of_table = of_table.expect("a flush made one");
+    let dir = of_table.split('/').next().expect("a directory").to_owned();
+    world.disk.write_file(format!("{dir}/{name}"), b"who knows what this was");
+    (world, options, dir)
+}
+
+/// The same was believed of the directory of a hash table.
+#[test]
+fn a_name_that_is_taken_in_a_hash_table_does_not_stop_the_open() -> TestResult {
+    let (world, options, dir) = with_planted(UNKNOWN_RUN);
+    let aside = format!("{dir}/{UNKNOWN_RUN}.bad");
+    world.disk.write_file(&aside, b"set aside before");
+    for _ in 0..2 {
+        let db = world.open(&options)?;
+        assert_eq!(db.get(key(3))?.as_deref(), Some(value(3, 0, 700).as_slice()));
+        let kept = world.disk.read_file(&aside);
+        assert_eq!(kept.as_deref(), Some(b"set aside before".as_slice()));
+        world.kill(db);
+    }
+    Ok(())
+}
+
+/// We believed that ids of a table never end. One that bears the last number may be put there: the
+/// next flush made a generation that no open accepted.
+#[test]
+fn a_hash_table_without_numbers_left_says_so_before_it_writes() -> TestResult {
+    for number in [(u64::MAX >> 1) - 2, (u64::MAX >> 1) - 1] {
+        let (world, options, _) = with_planted(&format!("{number:016x}.run"));
+        for round in 0..3 {
+            let db = world.open(&options)?;
+            assert_eq!(db.get(key(3))?.as_deref(), Some(value(3, 0, 700).as_slice()));
+            db.put(key(100 + round), value(1, 0, 100))?;
+            let error = db.flush().expect_err("no file can be made");
+            assert!(error.to_string().contains("file ids"), "{error}");
+            world.kill(db);
+        }
+        let db = world.open(&options)?;
+        for round in 0..3 {
+            assert_eq!(db.get(key(100 + round))?.as_deref(), Some(value(1, 0, 100).as_slice()));
+        }
+    }
     Ok(())
 }
 
