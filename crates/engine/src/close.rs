@@ -63,8 +63,8 @@ fn seal_log(state: &State) -> Result<()> {
     let mut manifest = state.manifest.lock();
     let closed = Change::Closed { segment: end.id.0, offset: end.len, last_seq };
     match state.close_manifest(&mut manifest, vec![closed.clone()]) {
-        // There is no space for a whole file, or no number, but perhaps for one edit more.
-        Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Invalid) => {
+        // There is no space for a whole file, but perhaps for one edit more.
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
             state.with_reserve(|| state.commit_changes(&mut manifest, vec![closed.clone()]))
         }
         closed => closed,

@@ -22,12 +22,14 @@ impl State {
     }
 
     /// The first half of [`State::commit_changes`]: after it there is space for the edit. Who made
-    /// files for it keeps them from here on, and removes them if this is refused.
+    /// files for it keeps them from here on, and removes them if this is refused: also after a
+    /// failure, since whoever failed may have found out that the log is not what this builds on.
     pub(crate) fn prepare(
         &self,
         manifest: &mut MutexGuard<'_, Manifest>,
         changes: Vec<Change>,
     ) -> Result<Edit> {
+        self.check_sound()?;
         let changes = self.complete(changes)?;
         manifest.prepare(&changes).map_err(|error| self.fail_unless_full(error))
     }

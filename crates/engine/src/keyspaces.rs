@@ -64,7 +64,6 @@ pub(crate) fn open_or_create(
     state.check_writable()?;
     state.log.sync().map_err(|error| state.judge(error.into()))?;
     let mut manifest = state.manifest.lock();
-    state.check_sound()?;
     if let Some(found) = existing(&state.view())? {
         return Ok(found);
     }
@@ -144,7 +143,6 @@ fn drop_once(state: &State, name: &str) -> Result<()> {
     find(&state.view(), name).ok_or_else(missing)?;
     state.log.sync().map_err(|error| state.judge(error.into()))?;
     let mut manifest = state.manifest.lock();
-    state.check_sound()?;
     let view = state.view();
     let id = find(&view, name).ok_or_else(missing)?.id;
     let without = |view: &View| {

@@ -237,8 +237,8 @@ impl Manifest {
 
     /// Makes the last changes durable, those of a clean close, in a fresh file that says everything
     /// in one edit: no byte of it is in doubt afterwards, as the last edit of a longer file is, which
-    /// nothing attests. Nothing can be committed any more. `NoSpace` and `Invalid`, if there is no
-    /// number for it, change nothing.
+    /// nothing attests. Nothing can be committed any more. `NoSpace` changes nothing, nor `Invalid`
+    /// if there is no number for it.
     pub(crate) fn close(&mut self, changes: &[Change]) -> Result<()> {
         let mut next = self.catalog.clone();
         for change in changes {

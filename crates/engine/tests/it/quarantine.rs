@@ -217,6 +217,33 @@ fn a_hash_table_without_numbers_left_says_so_before_it_writes() -> TestResult {
     Ok(())
 }
 
+/// We believed that a database whose ids are used up opens and reads. Each open needs an id, for its
+/// log, and a planted file took the last ones.
+#[test]
+fn row_064_a_planted_segment_with_one_of_the_last_ids_takes_none_away() -> TestResult {
+    for back in 0..4 {
+        for suffix in ["wal", "val", "wal.bad"] {
+            let (world, db) = filled();
+            world.kill(db);
+            world.disk.write_file(format!("{:016x}.{suffix}", u32::MAX - back), b"who knows");
+            for round in 0..3 {
+                let db = world.open(&tiny())?;
+                assert_eq!(db.iter().count(), 40 + usize::try_from(round)?);
+                db.put(key(100 + round), value(1, 0, 5000))?;
+                db.flush()?;
+                if round == 1 { db.close()? } else { world.kill(db) }
+            }
+            let ids = world.names(".wal").into_iter().chain(world.names(".val"));
+            assert!(
+                ids.clone().all(|name| name.starts_with("000000000000")),
+                "{:?}",
+                ids.collect::<Vec<_>>()
+            );
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn row_052_what_a_crash_left_half_made_is_set_aside_and_ids_are_not_used_again() -> TestResult {
     for options in both(&tiny()) {
