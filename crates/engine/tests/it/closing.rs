@@ -101,6 +101,7 @@ fn a_close_merges_a_full_hash_index_that_it_flushes_into() -> TestResult {
 }
 
 /// We believed that a flush ends because it flushes faster than others write.
+#[expect(clippy::disallowed_methods, reason = "the writer outlives the call that starts it")]
 #[test]
 fn a_flush_waits_for_what_was_there_and_not_for_what_comes() -> TestResult {
     for options in both(&tiny().sealed_max(16)) {
