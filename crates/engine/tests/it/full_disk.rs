@@ -267,3 +267,24 @@ fn row_037_a_collection_without_space_for_an_edit_ends() -> TestResult {
     }
     Ok(())
 }
+
+/// We believed that a close without space has nothing left to do. What was acknowledged and not
+/// synced is in the log, which has its space.
+#[test]
+fn row_101_a_close_that_cannot_flush_syncs_the_log() -> TestResult {
+    for options in both(&tiny().reserve_bytes(0)) {
+        let world = World::new(33);
+        let db = world.open(&options)?;
+        db.put(b"a", b"logged")?;
+        db.put_with(b"u", b"unlogged", WriteOptions::default().disable_wal())?;
+        world.disk.set_quota(Some(0));
+        let error = db.close().expect_err("there is no space to flush to");
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        let image = world.crash(ImageKind::SyncedOnly, 1);
+        image.disk.set_quota(None);
+        let db = image.open(&options)?;
+        assert_eq!(db.get(b"a")?.as_deref(), Some(b"logged".as_slice()));
+        assert_sound(&db)?;
+    }
+    Ok(())
+}
