@@ -66,7 +66,7 @@ impl Dissolver {
         if self.segments.remap(space).is_none() {
             return Ok(Some(pointer));
         }
-        let place = match self.segments.place_verified(pointer.address()) {
+        let place = match self.segments.place_or_surely_none(pointer.address()) {
             // Nobody can tell where its record is: it stays, for whoever reads it to say so.
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Some(pointer)),
             place => place?,

@@ -278,7 +278,7 @@ impl SlotOwner {
 
     fn verdict(&mut self, slot: Slot, oldest: bool) -> Result<Verdict> {
         // Nobody can tell where the record is if the table that says so is damaged: the slot stays.
-        let place = unless_damaged(self.segments.place_verified(slot.pointer.address()))?;
+        let place = unless_damaged(self.segments.place_or_surely_none(slot.pointer.address()))?;
         match place.map(|place| place.is_some()) {
             Some(true) => {}
             Some(false) => return Ok(Verdict::Drop),

@@ -91,8 +91,8 @@ impl Segments {
     }
 
     /// Adds what a record takes at least to the dead bytes of the file it is in: an index let go
-    /// of it. What was dropped before is not counted again, nor what no damaged table leads to: a
-    /// count is a hint.
+    /// of it. What was dropped before is not counted again, nor what a damaged table leads to: a count
+    /// is a hint.
     pub(crate) fn charge(&self, pointer: ValuePtr, garbage: &mut BTreeMap<u32, u64>) -> Result<()> {
         let place = match self.place(pointer.address()) {
             Err(error) if error.kind() == ErrorKind::Corrupt => None,
@@ -118,10 +118,13 @@ impl Segments {
         self.place_as(address, false)
     }
 
-    /// As [`Segments::place`], with every byte verified that it looks at: for who lets go of an
-    /// entry because its record was dropped.
-    pub(crate) fn place_verified(&self, address: Position) -> Result<Option<Place<'_>>> {
-        self.place_as(address, true)
+    /// As [`Segments::place`]; but that a record was dropped is looked up again, with every byte
+    /// verified: for who lets go of an entry because of that.
+    pub(crate) fn place_or_surely_none(&self, address: Position) -> Result<Option<Place<'_>>> {
+        match self.place(address)? {
+            Some(place) => Ok(Some(place)),
+            None => self.place_as(address, true),
+        }
     }
 
     fn place_as(&self, address: Position, verify: bool) -> Result<Option<Place<'_>>> {
