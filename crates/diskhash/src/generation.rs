@@ -171,6 +171,13 @@ impl Generation {
         self.data_files().flat_map(|run| run.listed.iter().copied()).collect()
     }
 
+    /// Has every mapped page verified again on its next read, as after an open: for who lets go of
+    /// something because of what the table says, which must be sound then and not only long ago.
+    /// Costs a store for each 64 pages. What is read positionally is verified on each read.
+    pub fn forget_verified(&self) {
+        self.data_files().for_each(|run| run.forget_verified());
+    }
+
     /// Runs newest first, then partitions.
     pub(crate) fn data_files(&self) -> impl Iterator<Item = &Arc<Run>> {
         let runs = self.runs.iter().map(|tier| &tier.run);

@@ -292,6 +292,11 @@ impl Run {
         Ok(())
     }
 
+    /// Has every page verified again on its next read.
+    pub(crate) fn forget_verified(&self) {
+        self.seen.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     #[cold]
     pub(crate) fn wrong(&self, what: &'static str, page: u64) -> Error {
         Error::corrupt(what, &self.path, page_offset(page), 0, 0)

@@ -196,6 +196,9 @@ fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal)
         };
         let unsampled: Vec<SegmentRecord> = victims.iter().filter(is_new).cloned().collect();
         if unsampled.is_empty() {
+            // Postmortem: a page of an index that rotted behind its first read told a collection that a
+            // live record was dead, and it was dropped.
+            view.keyspaces.iter().for_each(|keyspace| keyspace.index.forget_verified());
             let run = Run::new(&state.files, &view.segments, &victims);
             state.counters.gc_run_bytes.store(run.bytes_total, Ordering::Relaxed);
             state.counters.gc_run_done_bytes.store(0, Ordering::Relaxed);

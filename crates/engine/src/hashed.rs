@@ -71,6 +71,10 @@ impl Index for HashIndex {
         self.find(key, values, |slot, _, _| slot.pointer)
     }
 
+    fn forget_verified(&self) {
+        self.generation().forget_verified();
+    }
+
     fn look_up_order(&self, key: &[u8]) -> u64 {
         self.table.hash(key)
     }

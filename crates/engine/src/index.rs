@@ -32,6 +32,10 @@ pub(crate) trait Index: Send + Sync {
     /// no entry or it points to none. What garbage collection asks.
     fn newest_pointer(&self, key: &[u8], values: &Values<'_>) -> Result<Option<ValuePtr>>;
 
+    /// Has every page verified again on its next read: what a collection lets go of must be dead by
+    /// what is there now, not by what was sound when it was read first.
+    fn forget_verified(&self);
+
     /// Keys are looked up fastest in the order of this number, then of their bytes.
     fn look_up_order(&self, key: &[u8]) -> u64;
 

@@ -59,6 +59,10 @@ impl Index for Levels {
         }))
     }
 
+    fn forget_verified(&self) {
+        self.tables().for_each(|table| table.table.forget_verified());
+    }
+
     fn look_up_order(&self, _key: &[u8]) -> u64 {
         0
     }

@@ -179,6 +179,11 @@ impl PageReader {
         Asked(from)
     }
 
+    /// Has every page verified again on its next read.
+    pub(crate) fn forget_verified(&self) {
+        self.seen.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
     /// True if page `number` was read and verified since the file was opened.
     #[inline]
     pub(crate) fn was_read(&self, number: u32) -> bool {

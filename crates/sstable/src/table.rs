@@ -194,6 +194,14 @@ impl Table {
         Ok(Arc::new(Table { pages, shape, props, len, footer_crc, filter: OnceLock::new() }))
     }
 
+    /// Has every mapped page verified again on its next read, as after an open: for who lets go of
+    /// something because of what the table says, which must be sound then and not only long ago.
+    /// Costs a store for each 64 pages. What is read positionally is verified on each read, or in
+    /// memory since.
+    pub fn forget_verified(&self) {
+        self.pages.forget_verified();
+    }
+
     /// What the table says of itself.
     pub fn props(&self) -> &Props {
         &self.props
