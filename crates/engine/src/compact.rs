@@ -24,6 +24,7 @@ use crate::index::{BoxCursor, Delta, Merge, MergeContext};
 use crate::levels::{
     Ends, LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta,
 };
+use crate::listed::RANGES_MAX;
 use crate::record::ValuePtr;
 use crate::vlog::Segments;
 
@@ -31,6 +32,8 @@ use crate::vlog::Segments;
 const STEP_ENTRIES: u64 = 16_384;
 /// Level 1 is to have so many times the bytes that come down from level 0 at once.
 const LEVEL1_BATCHES: u64 = 4;
+/// So many small files next to each other become one.
+const JOINED_MIN: usize = 8;
 /// Merges of one full merge: every level twice, and one in place. Only flushes that go on meanwhile
 /// ask for more.
 const FULL_MERGES_MAX: usize = 2 * (LEVEL_MAX + 1) + 1;
@@ -55,7 +58,9 @@ pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Me
         None => plan_needed(levels, files, *now_ms, *flushes_wait),
     }?;
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
-    if plan.lower.is_empty() && disjoint && !plan.rewrite {
+    let to_dissolve = |table: &Arc<LevelTable>| table.extra.listed.meets(&context.dissolve);
+    let rewrite = plan.rewrite || plan.upper.iter().any(to_dissolve);
+    if plan.lower.is_empty() && disjoint && !rewrite {
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         return Some(Box::new(Move { keyspace: *keyspace, tables: plan.upper, level }));
     }
@@ -104,7 +109,7 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) 
             let table = levels.levels[index].iter().min_by_key(|table| overlap(table))?;
             Some(plan_level(levels, index, vec![table.clone()]))
         }
-        None => plan_due(levels, files, now_ms),
+        None => plan_due(levels, files, now_ms).or_else(|| plan_joined(levels, files)),
     }
 }
 
@@ -143,6 +148,40 @@ fn plan_due(levels: &Levels, files: &Files, now_ms: u64) -> Option<Plan> {
         .iter()
         .any(is_due)
         .then(|| Plan { rewrite: true, ..plan_level(levels, 0, level0.to_vec()) })
+}
+
+/// Neighbouring files that together make one, rewritten where they are. None is longer than the
+/// others together, so that an entry is rewritten a logarithmic number of times.
+///
+/// Postmortem: flushes of few entries in the order of their keys went down as they were, and each left
+/// a file.
+fn plan_joined(levels: &Levels, files: &Files) -> Option<Plan> {
+    let table_bytes = files.options.table_bytes;
+    for (level, tables) in levels.levels.iter().enumerate().skip(1) {
+        for start in 0..tables.len() {
+            let (mut bytes, mut largest, mut ranges) = (0, 0, 0);
+            let fits = |table: &&Arc<LevelTable>| {
+                bytes += table.record.len;
+                ranges += table.extra.listed.range_count();
+                let fits = bytes <= table_bytes && ranges <= RANGES_MAX;
+                largest = if fits { table.record.len.max(largest) } else { largest };
+                fits
+            };
+            let joined: Vec<_> = tables[start..].iter().take_while(fits).cloned().collect();
+            if joined.len() >= JOINED_MIN && largest <= bytes_of(&joined) / 2 {
+                let (upper_level, output_level) = (level, level);
+                let lower = Vec::new();
+                return Some(Plan {
+                    upper: joined,
+                    upper_level,
+                    lower,
+                    output_level,
+                    rewrite: true,
+                });
+            }
+        }
+    }
+    None
 }
 
 fn plan_level(levels: &Levels, upper_level: usize, upper: Vec<Arc<LevelTable>>) -> Plan {

@@ -1,6 +1,6 @@
-//! Address spaces that are nearly empty: the next merge that meets a pointer into one copies the
-//! value into a fresh segment, so that the address space, its remap table and what is left of its
-//! records can go.
+//! Address spaces that are nearly empty, and small ones where there are many: the next merge that
+//! meets a pointer into one copies the value into a fresh segment, so that the address space, its
+//! remap table and what is left of its records can go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,36 @@ use crate::vlog::{self, Segments, ValueWriter};
 
 /// A remapped address space with less than one live record in this many is dissolved.
 const LIVE_SHARE: u64 = 10;
+/// An address space is small if so many of them are no longer than a segment.
+const SMALL_SHARE: u64 = 16;
+/// So many small ones are dissolved together.
+const JOINED_MIN: usize = 32;
 
-/// The address spaces to dissolve, by their counts of records.
-pub(crate) fn sparse(segments: &Segments) -> Listed {
+/// The address spaces to dissolve.
+pub(crate) fn spaces(segments: &Segments, segment_bytes: u64) -> Listed {
     let is_sparse = |count: u64, records: u64| count.saturating_mul(LIVE_SHARE) < records;
     let sparse = segments.remaps().filter(|(_, remap)| is_sparse(remap.count(), remap.records()));
-    sparse.map(|(id, _)| id.0).collect()
+    let sparse = sparse.map(|(id, _)| id.0);
+    let spaces = segments.spaces().map(|(id, len)| (len, id.0));
+    sparse.chain(joined(spaces, segment_bytes / SMALL_SHARE)).collect()
+}
+
+/// The small address spaces that are to become one: enough of them, none longer than the others
+/// together, so that a value is copied a logarithmic number of times.
+///
+/// Postmortem: each flush of a few large values left a file, which nothing joined with others while it
+/// had no garbage: a flush a minute for six weeks, and the system had no mappings left.
+fn joined(spaces: impl Iterator<Item = (u64, u32)>, small: u64) -> impl Iterator<Item = u32> {
+    let mut spaces: Vec<(u64, u32)> = spaces.filter(|(len, _)| *len < small).collect();
+    spaces.sort_unstable();
+    let (mut bytes, mut count) = (0, 0);
+    for (index, (len, _)) in spaces.iter().enumerate() {
+        if *len <= bytes && index + 1 >= JOINED_MIN {
+            count = index + 1;
+        }
+        bytes += len;
+    }
+    spaces.into_iter().take(count).map(|(_, id)| id)
 }
 
 /// What a merge does with the pointers it meets.
@@ -63,7 +87,8 @@ impl Dissolver {
         garbage: &mut BTreeMap<u32, u64>,
     ) -> Result<Option<ValuePtr>> {
         let space = pointer.segment();
-        if self.segments.remap(space).is_none() {
+        let is_to_go = self.dissolve.contains(space.0);
+        if !is_to_go && self.segments.remap(space).is_none() {
             return Ok(Some(pointer));
         }
         let place = match self.segments.place_or_surely_none(pointer.address()) {
@@ -72,7 +97,7 @@ impl Dissolver {
             place => place?,
         };
         let Some(place) = place else { return Ok(None) };
-        if !self.dissolve.contains(space.0) {
+        if !is_to_go {
             return Ok(Some(pointer));
         }
         let copied = vlog::read_record(self.files.db_id, place, pointer, |record, _| {
@@ -110,3 +135,6 @@ impl Dissolver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

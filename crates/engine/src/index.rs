@@ -85,8 +85,8 @@ pub(crate) struct MergeContext {
     pub(crate) files: Arc<Files>,
     pub(crate) keyspace: u32,
     pub(crate) segments: Arc<Segments>,
-    /// Address spaces with so few live records that a merge that meets one copies it into a fresh
-    /// segment ([`Delta::copied`]).
+    /// Address spaces with so few live records, or so small and so many, that a merge that meets one
+    /// copies it into a fresh segment ([`Delta::copied`]).
     pub(crate) dissolve: Arc<Listed>,
     /// When the merge is planned, in milliseconds since 1970: what had expired by then may go.
     pub(crate) now_ms: u64,

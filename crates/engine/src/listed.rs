@@ -50,6 +50,24 @@ impl Listed {
         self.ranges.get(index).is_some_and(|(first, _)| *first <= id)
     }
 
+    /// True if some id is in both.
+    pub(crate) fn meets(&self, other: &Listed) -> bool {
+        let (mut ours, mut theirs) =
+            (self.ranges.iter().peekable(), other.ranges.iter().peekable());
+        while let (Some((first, last)), Some((other_first, other_last))) =
+            (ours.peek(), theirs.peek())
+        {
+            if last < other_first {
+                ours.next();
+            } else if other_last < first {
+                theirs.next();
+            } else {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Adds every id of `other`.
     pub(crate) fn extend(&mut self, other: &Listed) {
         let mut all: Vec<(u32, u32)> = self.ranges.iter().chain(&other.ranges).copied().collect();

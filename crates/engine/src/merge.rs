@@ -72,7 +72,7 @@ fn plan(state: &State, keyspace: u32, full: Option<&Arc<FullMerge>>) -> Option<B
     let view = state.view();
     let index = &view.keyspace(keyspace)?.index;
     let (files, segments) = (state.files.clone(), view.segments.clone());
-    let dissolve = Arc::new(dissolve::sparse(&segments));
+    let dissolve = Arc::new(dissolve::spaces(&segments, files.options.segment_bytes));
     let (now_ms, full) = (full.map_or_else(|| state.now_ms(), |full| full.now_ms), full.cloned());
     let flushes_wait = !view.sealed.is_empty();
     let context = MergeContext { files, keyspace, segments, dissolve, now_ms, flushes_wait, full };

@@ -80,6 +80,12 @@ impl Segments {
         self.remaps.iter().map(|(id, remap)| (*id, remap))
     }
 
+    /// Every address space and its length in bytes, in no order.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (SegmentId, u64)> {
+        let files = self.files.iter().map(|(id, file)| (*id, file.len()));
+        files.chain(self.remaps.iter().map(|(id, remap)| (*id, remap.address_len())))
+    }
+
     /// The remap table of an address space.
     pub(crate) fn remap(&self, id: SegmentId) -> Option<&Arc<Remap>> {
         self.remaps.get(&id)

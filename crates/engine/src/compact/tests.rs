@@ -255,6 +255,33 @@ fn level_1_is_as_large_as_what_comes_down_to_it_asks_for() {
     assert!(plan(&large, &context).is_none(), "one such flush brings as much");
 }
 
+/// (What we believed: files that overlap nothing cost nothing. What was true: flushes of few entries in
+/// the order of their keys leave as many files, and as many mappings, as there were flushes.)
+#[test]
+fn small_files_that_overlap_nothing_become_few() {
+    let options = tiny_options().table_bytes(256 << 10).level0_files(2).level1_bytes(2 << 20);
+    let files = files(&SimDisk::new(1), options);
+    let context = context(&files, false);
+    let (mut levels, mut expected) = (Levels::default(), Model::new());
+    let (mut most, mut flushed, mut written) = (0, 0, 0);
+    for round in 0..1500_u64 {
+        let key = |index: u64| format!("{:08}", 4 * round + index).into_bytes();
+        let some: Versions = (0..4).map(|i| (key(i), Version::Value(vec![1; 60]))).collect();
+        overlay(&mut expected, &some);
+        levels = with_table(&levels, &files, 0, &some);
+        flushed += levels.levels[0][0].record.len;
+        while let Some(merge) = plan(&levels, &context) {
+            let delta = run(merge).expect("a healthy disk");
+            written += delta.bytes_written;
+            levels = installed(&levels, delta);
+        }
+        most = most.max(levels.tables().count());
+    }
+    assert!(most < 60, "{most} files of 1500 flushes");
+    assert!(written < 3 * flushed, "{flushed} bytes were flushed, {written} written again");
+    assert_eq!(scan(&levels, 0).expect("a healthy disk"), expected);
+}
+
 /// Writers that never pause fill level 0 again while it is merged.
 #[test]
 fn a_level_that_is_fuller_than_level_0_goes_down_first() {

@@ -20,6 +20,8 @@ fn a_list_is_the_set_of_what_was_inserted() {
             }
             model.insert(id);
         }
+        let both = (0..64).any(|id| listed.contains(id) && other.contains(id));
+        assert_eq!((listed.meets(&other), other.meets(&listed)), (both, both));
         listed.extend(&other);
         let decoded = Listed::decode(Path::new("file"), &listed.encode()).expect("just encoded");
         assert_eq!(decoded, listed);

@@ -454,6 +454,39 @@ fn an_address_space_that_is_nearly_empty_is_dissolved_by_merges() -> TestResult 
     Ok(())
 }
 
+/// (What we believed: garbage collection and merges keep files few. What was true: the ones without
+/// garbage stayed, a value file for each flush, until the system had no mappings left.)
+#[test]
+fn many_flushes_of_few_values_leave_few_files() -> TestResult {
+    let options = Options::default()
+        .segment_bytes(1 << 20)
+        .table_bytes(1 << 20)
+        .memtable_bytes(1 << 20)
+        .log_bytes(8 << 20)
+        .reserve_bytes(16 << 10);
+    // Keys in order, whose files overlap nothing, and keys in any.
+    for (options, factor) in both(&options).into_iter().zip([1, 7]).chain([(options, 7)]) {
+        let world = World::new(5);
+        let db = world.open(&options)?;
+        let mut expected = Map::new();
+        let mut most = 0;
+        for round in 0..1000 {
+            let first = round * factor % 1000 * 3;
+            fill(&db, &mut expected, first..first + 3, round, 1000)?;
+            db.flush()?;
+            world.sim.spawner.run_until_idle();
+            most = most.max(world.disk.files().len());
+        }
+        assert!(most < 160, "{most} files at once");
+        let stats = db.stats();
+        assert!(stats.merge_bytes < 20 * stats.user_bytes, "{stats:?}");
+        verify(&db, &expected)?;
+        db.close()?;
+        verify(&world.open(&options)?, &expected)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn row_114_space_of_expired_entries_comes_back_without_a_write() -> TestResult {
     for options in both(&tiny().gc_interval(Duration::from_secs(10))) {
