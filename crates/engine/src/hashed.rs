@@ -20,7 +20,7 @@ use crate::hash_delta::{HashIndex, into_delta};
 use crate::hash_merge;
 use crate::hash_table::{self, HashTable};
 use crate::index::{
-    BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
+    Backlog, BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
 };
 use crate::listed::Listed;
 use crate::record::{Record, RecordKind, ValuePtr};
@@ -102,6 +102,10 @@ impl Index for HashIndex {
 
     fn is_stalled(&self, _files: &Files) -> bool {
         self.generation().is_full()
+    }
+
+    fn backlog(&self, _files: &Files) -> Option<Backlog> {
+        None // its merges move slots only, and are done before much waits
     }
 
     fn is_full(&self) -> bool {

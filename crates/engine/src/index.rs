@@ -58,6 +58,9 @@ pub(crate) trait Index: Send + Sync {
     /// True if reads have become so expensive that writers should wait for a merge.
     fn is_stalled(&self, files: &Files) -> bool;
 
+    /// What flushes brought and no merge has taken, where writers are to slow down because of it.
+    fn backlog(&self, files: &Files) -> Option<Backlog>;
+
     /// True if it takes no flush before a merge.
     fn is_full(&self) -> bool;
 
@@ -78,6 +81,17 @@ pub(crate) trait Index: Send + Sync {
 
     /// For [`Delta`]s, which know the kind they were made for.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// What flushes brought to an index and no merge has taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Backlog {
+    /// Files, one of each flush.
+    pub(crate) files: usize,
+    /// At so many a merge is due.
+    pub(crate) due: usize,
+    /// At so many writers wait.
+    pub(crate) most: usize,
 }
 
 /// What a merge needs of the view it is planned in.

@@ -43,6 +43,8 @@ mod collecting;
 mod sample;
 mod history;
 mod turns;
+mod counters;
+mod pace;
 mod state;
 mod edit;
 mod seal;

@@ -11,7 +11,7 @@ use crate::compact;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::index::{
-    BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
+    Backlog, BoxCursor, Delta, Flush, FlushEntry, FlushValue, Index, Merge, MergeContext, Shape,
 };
 use crate::levels::{Ends, Level, LevelCursor, Levels, TableOutput, find};
 use crate::listed::Listed;
@@ -98,14 +98,21 @@ impl Index for Levels {
     }
 
     fn is_stalled(&self, files: &Files) -> bool {
+        self.backlog(files).is_some_and(|backlog| backlog.files >= backlog.most)
+    }
+
+    fn backlog(&self, files: &Files) -> Option<Backlog> {
         let options = &files.options;
-        let Some(level) = self.levels.first() else { return false };
+        let level = self.levels.first().filter(|level| !level.is_empty())?;
         // Small files are merged quickly as soon as a merge of deeper levels is done, but that may
         // take long: a burst is not to wait for it.
-        let is_large =
-            || level.iter().map(|table| table.record.len).sum::<u64>() >= options.level1_bytes;
-        level.len() >= options.level0_files_max.saturating_mul(LEVEL0_SMALL)
-            || (level.len() >= options.level0_files_max && is_large())
+        let bytes: u64 = level.iter().map(|table| table.record.len).sum();
+        let count = level.len() as u64;
+        let with_level1_bytes = options.level1_bytes.saturating_mul(count).div_ceil(bytes.max(1));
+        let with_level1_bytes = usize::try_from(with_level1_bytes).unwrap_or(usize::MAX);
+        let least = options.level0_files_max;
+        let most = with_level1_bytes.clamp(least, least.saturating_mul(LEVEL0_SMALL));
+        Some(Backlog { files: level.len(), due: options.level0_files, most })
     }
 
     fn is_full(&self) -> bool {

@@ -24,6 +24,7 @@ use crate::index::Index;
 use crate::levels::Levels;
 use crate::manifest::{self, Loaded, Manifest};
 use crate::options::{DEFAULT_KEYSPACE, IndexKind, Options};
+use crate::pace::Paced;
 use crate::remap::Remap;
 use crate::replay::{RecoveryReport, Replay, replay};
 use crate::reserve;
@@ -338,6 +339,7 @@ fn new_commit(replay: &Replay) -> Commit {
         log_bytes: replay.recovered.segments.iter().filter(needed).map(|meta| meta.len).sum(),
         unlogged: false,
         pointers: Vec::new(),
+        paced: Paced::default(),
         memtables,
     }
 }

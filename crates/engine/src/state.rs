@@ -17,12 +17,14 @@ use wal::{Log, Staged};
 use crate::catalog::Change;
 use crate::collecting::Collecting;
 use crate::compact::is_expired;
+use crate::counters::Counters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::history::History;
 use crate::index::{Abandon, Delta, Installed};
 use crate::listed::Listed;
 use crate::manifest::Manifest;
+use crate::pace::{Pace, Paced};
 use crate::pins::{Pin, Pins};
 use crate::reap::{self, Unlisted};
 use crate::record::ValuePtr;
@@ -45,27 +47,8 @@ pub(crate) struct Commit {
     pub(crate) unlogged: bool,
     /// Where the newest batch's records are; kept for its memory.
     pub(crate) pointers: Vec<ValuePtr>,
-}
-
-/// Counters since open, for statistics.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) user_bytes: AtomicU64,
-    pub(crate) log_bytes: AtomicU64,
-    pub(crate) flush_bytes: AtomicU64,
-    pub(crate) merge_bytes: AtomicU64,
-    pub(crate) value_bytes: AtomicU64,
-    pub(crate) gc_runs: AtomicU64,
-    pub(crate) gc_read_bytes: AtomicU64,
-    pub(crate) gc_written_bytes: AtomicU64,
-    pub(crate) gc_reclaimed_bytes: AtomicU64,
-    /// Of the collection under way: bytes of its victims, and how many of them are done.
-    pub(crate) gc_run_bytes: AtomicU64,
-    pub(crate) gc_run_done_bytes: AtomicU64,
-    pub(crate) flushes: AtomicU64,
-    pub(crate) merges: AtomicU64,
-    pub(crate) stalls: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
+    /// How quickly the active generation may fill.
+    pub(crate) paced: Paced,
 }
 
 /// The state of an open database.
@@ -86,6 +69,8 @@ pub(crate) struct State {
     visible: AtomicU64,
     /// Some writer should wait; see [`View::is_pressed`].
     pressed: AtomicBool,
+    /// How quickly writers may write.
+    pub(crate) pace: Pace,
     /// An index may need a merge.
     pub(crate) merges_wait: AtomicBool,
     /// The last flush promoted at least half of its log segments.
@@ -151,6 +136,7 @@ impl State {
             owner: files.env.rng.next_u64(),
             visible: AtomicU64::new(commit.last_seq),
             pressed: AtomicBool::new(view.is_pressed(&files)),
+            pace: Pace::default(),
             merges_wait: AtomicBool::new(true),
             promotes: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -192,6 +178,7 @@ impl State {
         let _alone = self.swapping.lock();
         let next = change(&self.view.get());
         self.pressed.store(next.is_pressed(&self.files), Ordering::Relaxed);
+        self.pace.follow(&next, &self.files);
         self.view.set(Arc::new(next));
     }
 

@@ -63,6 +63,8 @@ pub struct Stats {
     pub merges: u64,
     /// How often a writer waited for a flush or merge.
     pub stalls: u64,
+    /// How often a write was held back for up to a millisecond an entry, because merges are behind.
+    pub slowed: u64,
     /// Open transactions.
     pub open_transactions: u64,
     /// Bytes of flushed memtables kept to judge them by; part of `pinned_bytes`.
@@ -164,6 +166,7 @@ pub(crate) fn collect(state: &State, recovery: &RecoveryReport) -> Stats {
         flushes: counter(&counters.flushes),
         merges: counter(&counters.merges),
         stalls: counter(&counters.stalls),
+        slowed: counter(&counters.slowed),
         open_transactions,
         txn_history_bytes,
         conflicts: counter(&counters.conflicts),

@@ -6,7 +6,7 @@
 //! 1. Nothing is changed by a write that is refused.
 //! 2. A write is visible only when it and everything before it is in the log's files.
 //! 3. A write is acknowledged as durable only when the log is synced up to it.
-//! 4. Waiting for memory holds no lock that a flush or merge needs.
+//! 4. Waiting for memory, or for merges to come along, holds no lock that a flush or merge needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -359,6 +359,7 @@ fn entry<'a>(
 /// a write is delayed, never failed, for want of memory. A write to a keyspace that is not there
 /// is refused before it seals anything.
 fn commit_with_room<'a>(state: &'a State, ops: &[Op<'_>]) -> Result<MutexGuard<'a, Commit>> {
+    let mut may_wait = true;
     loop {
         if state.is_pressed() {
             make_room(state)?;
@@ -367,7 +368,12 @@ fn commit_with_room<'a>(state: &'a State, ops: &[Op<'_>]) -> Result<MutexGuard<'
         state.check_writable()?;
         require_keyspaces(&commit, ops)?;
         if !is_full(state, &commit) {
-            return Ok(commit);
+            let wait = may_wait.then(|| pace(state, &mut commit, ops.len())).flatten();
+            let Some(wait) = wait else { return Ok(commit) };
+            drop(commit);
+            state.files.env.clock.sleep(wait);
+            may_wait = false;
+            continue;
         }
         if !state.is_pressed() {
             seal(state, &mut commit)?;
@@ -391,6 +397,18 @@ fn is_full(state: &State, commit: &Commit) -> bool {
     commit.bytes >= options.memtable_bytes
         || commit.entries >= options.memtable_entries
         || commit.log_bytes >= options.log_bytes
+}
+
+/// How long a write of so many entries is to wait because merges are behind.
+fn pace(state: &State, commit: &mut Commit, entries: usize) -> Option<Duration> {
+    let lasts = state.pace.generation_lasts()?;
+    let options = &state.files.options;
+    let filled = (commit.bytes as f64 / options.memtable_bytes as f64)
+        .max(commit.entries as f64 / options.memtable_entries as f64)
+        .max(commit.log_bytes as f64 / options.log_bytes as f64);
+    let wait = commit.paced.wait(lasts, filled, state.files.env.clock.mono(), entries)?;
+    state.counters.slowed.fetch_add(1, Ordering::Relaxed);
+    Some(wait)
 }
 
 /// Does, or waits for, the flushes and merges that writers are waiting for. Only when the active

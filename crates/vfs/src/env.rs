@@ -13,6 +13,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Time since some fixed moment; never goes back.
     fn mono(&self) -> Duration;
+
+    /// Returns when so much time has passed; a simulated clock lets it pass.
+    fn sleep(&self, time: Duration);
 }
 
 /// Where salts and sampling come from.

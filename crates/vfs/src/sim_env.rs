@@ -101,6 +101,10 @@ impl Clock for SimClock {
     fn mono(&self) -> Duration {
         Duration::from_nanos(self.mono_ns.load(Ordering::SeqCst))
     }
+
+    fn sleep(&self, time: Duration) {
+        self.advance(time);
+    }
 }
 
 /// Random numbers from a seed.

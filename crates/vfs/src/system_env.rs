@@ -63,6 +63,10 @@ impl Clock for SystemClock {
     fn mono(&self) -> Duration {
         self.start.elapsed()
     }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
+    }
 }
 
 /// Random numbers from a generator per thread, which the system seeds.

@@ -26,6 +26,8 @@ impl Clock for Ticking {
     fn mono(&self) -> Duration {
         Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
+
+    fn sleep(&self, _time: Duration) {}
 }
 
 /// We believed that a full merge has nothing left to drop after its last merge. Entries went on

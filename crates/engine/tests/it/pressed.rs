@@ -1,6 +1,9 @@
 //! What writers wait for, and what is done early so that they wait less.
 
+use std::time::Duration;
+
 use engine::{AppendMode, Db, Options};
+use vfs::Clock;
 use vfs::sim::CallKind;
 
 use crate::world::{TestResult, World, assert_sound, both, key, tiny, value};
@@ -84,6 +87,48 @@ fn a_segment_in_the_midst_of_a_generation_is_not_synced_at_its_start() -> TestRe
         assert_eq!(syncs(&world), before, "nobody waits for these");
         assert_sound(&db)?;
     }
+    Ok(())
+}
+
+/// Writers that were faster than merges went on until they had to stop, for 13 seconds with 37 million
+/// small values.
+#[test]
+fn writers_slow_down_while_merges_are_behind_and_before_they_must_stop() -> TestResult {
+    let options = tiny().level0_files(4).level0_files_max(12).memtable_bytes(64 << 10);
+    let options = options.log_bytes(1 << 20);
+    let world = World::new(123);
+    let db = world.open(&options)?;
+    let flushed = |rounds| -> engine::Result<()> {
+        for round in 0..rounds {
+            (0..20).try_for_each(|index| db.put(key(index), value(index, round, 60)))?;
+            db.flush()?;
+        }
+        Ok(())
+    };
+    flushed(8)?;
+    world.sim.clock.advance(Duration::from_secs(10));
+    world.sim.spawner.run_until_idle();
+    assert_eq!(db.stats().keyspaces[0].levels[0].0, 0, "8 files in 10 s");
+    flushed(8)?;
+    let before = world.sim.clock.mono();
+    flushed(1)?;
+    assert_eq!((db.stats().slowed, world.sim.clock.mono()), (0, before), "there is room");
+    let mut all = Duration::ZERO;
+    for index in 0..200 {
+        let before = world.sim.clock.mono();
+        db.put(key(index), value(index, 20, 60))?;
+        let wait = world.sim.clock.mono() - before;
+        assert!(wait <= Duration::from_millis(1), "{wait:?} for one");
+        all += wait;
+    }
+    let stats = db.stats();
+    assert!(stats.slowed > 100 && stats.stalls == 0, "{stats:?}");
+    assert!(all > Duration::from_millis(100), "{all:?}");
+    world.sim.spawner.run_until_idle();
+    let before = world.sim.clock.mono();
+    (0..200).try_for_each(|index| db.put(key(index), value(index, 21, 60)))?;
+    assert_eq!(world.sim.clock.mono(), before, "merges have come along");
+    assert_sound(&db)?;
     Ok(())
 }
 
