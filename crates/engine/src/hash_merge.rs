@@ -231,6 +231,12 @@ impl SlotOwner {
         }
         let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
         let same = match key {
+            if key.is_none() {
+                let place = self.segments.place_or_surely_none(older.pointer.address());
+                if !matches!(unless_damaged(place)?, Some(None)) {
+                    return Ok(self.doubt(newer, older));
+                }
+            }
             None => true, // its record was dropped: some newer slot shadows it
             Some(key) => {
                 let same = self.values().record(newer.pointer, |record, _| Ok(record.key == key));
