@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use memtable::{Entry, Kind};
 use vfs::planted::{self, Bug};
@@ -35,6 +36,8 @@ use crate::view::View;
 const TOLERANCE: f64 = 0.10;
 /// The same when a caller asks for all garbage to go.
 const TOLERANCE_FULL: f64 = 0.02;
+/// How long what was verified is taken for sound.
+const VERIFIED_FOR: Duration = Duration::from_secs(60);
 /// Stands for files that are no victims, where damage is noted.
 const ELSEWHERE: u32 = 0;
 /// Files that the background takes a sample of in a round although nothing was said of them.
@@ -196,9 +199,7 @@ fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal)
         };
         let unsampled: Vec<SegmentRecord> = victims.iter().filter(is_new).cloned().collect();
         if unsampled.is_empty() {
-            // Postmortem: a page of an index that rotted behind its first read told a collection that a
-            // live record was dead, and it was dropped.
-            view.keyspaces.iter().for_each(|keyspace| keyspace.index.forget_verified());
+            forget_verified(state, collecting, &view);
             let run = Run::new(&state.files, &view.segments, &victims);
             state.counters.gc_run_bytes.store(run.bytes_total, Ordering::Relaxed);
             state.counters.gc_run_done_bytes.store(0, Ordering::Relaxed);
@@ -208,6 +209,19 @@ fn start(state: &State, collecting: &mut MutexGuard<'_, Collecting>, zeal: Zeal)
         drop(view);
         // Each file is sampled once for each count, so this ends.
         sample(state, collecting, &unsampled, TOLERANCE)?;
+    }
+}
+
+/// Has what indexes say verified anew. Not for each of many collections that follow each other:
+/// readers meet the same pages.
+///
+/// Postmortem: a page of an index that rotted behind its first read told a collection that a live
+/// record was dead, and it was dropped.
+fn forget_verified(state: &State, collecting: &mut MutexGuard<'_, Collecting>, view: &View) {
+    let now = state.files.env.clock.mono();
+    if collecting.next_forget <= now {
+        collecting.next_forget = now.saturating_add(VERIFIED_FOR);
+        view.keyspaces.iter().for_each(|keyspace| keyspace.index.forget_verified());
     }
 }
 

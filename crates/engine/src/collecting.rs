@@ -57,6 +57,8 @@ pub(crate) struct Collecting {
     pub(crate) run: Option<Run>,
     /// How much garbage the files had when a sample was last taken of them.
     pub(crate) sampled: BTreeMap<u32, u64>,
+    /// When pages of indexes are next to be verified anew.
+    pub(crate) next_forget: Duration,
     /// When the background next looks at what nobody told it of.
     pub(crate) next_round: Duration,
     /// Before that, the background does nothing: the pause after its last step.
