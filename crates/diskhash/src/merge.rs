@@ -10,7 +10,7 @@
 //! 3. A partition is split where its left half alone fills more than half of what a partition may
 //!    hold: by then the half's entries are counted, not estimated.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use vfs::{Error, Kind, Name, Result};
@@ -125,6 +125,17 @@ impl Job {
             bytes_written: 0,
             failed: false,
         }
+    }
+
+    /// The distinct numbers at [`Options::listed`](crate::Options::listed) in its sources, if it takes
+    /// in all of each; none if it takes only a part of a run.
+    pub fn listed(&self) -> BTreeSet<u32> {
+        let is_whole = match &self.target {
+            Target::Runs { .. } => true,
+            Target::Partitions { span } => span.first == 0 && span.last == u64::MAX,
+        };
+        let sources = self.parts.iter().flat_map(|part| &part.sources).filter(|_| is_whole);
+        sources.flat_map(|run| run.listed.iter().copied()).collect()
     }
 
     /// Does a bounded piece of the work: some 16,000 slots. True when everything is written and

@@ -16,7 +16,7 @@ use sstable::{Cursor, Entry, Value};
 
 use vfs::planted::{self, Bug};
 
-use crate::dissolve::Dissolver;
+use crate::dissolve::{self, Dissolver};
 use crate::error::{Error, Result};
 use crate::extra::Extra;
 use crate::files::Files;
@@ -24,7 +24,7 @@ use crate::index::{BoxCursor, Delta, Merge, MergeContext};
 use crate::levels::{
     Ends, LEVEL_MAX, Level, LevelCursor, LevelTable, Levels, TableOutput, move_delta,
 };
-use crate::listed::RANGES_MAX;
+use crate::listed::{Listed, RANGES_MAX};
 use crate::record::ValuePtr;
 use crate::vlog::Segments;
 
@@ -55,16 +55,19 @@ pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Me
     let plan = match &context.full {
         Some(full) if full.begin_round(FULL_MERGES_MAX) => plan_full(levels, *now_ms),
         Some(_) => None,
-        None => plan_needed(levels, files, *now_ms, *flushes_wait),
+        None => plan_needed(levels, files, *now_ms, *flushes_wait)
+            .or_else(|| plan_joined(levels, files).filter(|_| context.is_roomy)),
     }?;
+    let mut inputs = Listed::default();
+    plan.upper.iter().chain(&plan.lower).for_each(|table| inputs.extend(&table.extra.listed));
+    let dissolve = dissolve::spaces(context, &inputs);
     let disjoint = plan.upper_level > 0 || are_disjoint(&plan.upper);
-    let to_dissolve = |table: &Arc<LevelTable>| table.extra.listed.meets(&context.dissolve);
-    let rewrite = plan.rewrite || plan.upper.iter().any(to_dissolve);
+    let rewrite = plan.rewrite || inputs.meets(&dissolve);
     if plan.lower.is_empty() && disjoint && !rewrite {
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
         return Some(Box::new(Move { keyspace: *keyspace, tables: plan.upper, level }));
     }
-    Some(Box::new(Rewrite::new(levels.clone(), context, plan)))
+    Some(Box::new(Rewrite::new(levels.clone(), context, plan, dissolve)))
 }
 
 /// The level that is fullest for what it may hold goes down first, as in LevelDB, or a level that
@@ -109,7 +112,7 @@ fn plan_needed(levels: &Levels, files: &Files, now_ms: u64, flushes_wait: bool) 
             let table = levels.levels[index].iter().min_by_key(|table| overlap(table))?;
             Some(plan_level(levels, index, vec![table.clone()]))
         }
-        None => plan_due(levels, files, now_ms).or_else(|| plan_joined(levels, files)),
+        None => plan_due(levels, files, now_ms),
     }
 }
 
@@ -159,25 +162,22 @@ fn plan_joined(levels: &Levels, files: &Files) -> Option<Plan> {
     let table_bytes = files.options.table_bytes;
     for (level, tables) in levels.levels.iter().enumerate().skip(1) {
         for start in 0..tables.len() {
-            let (mut bytes, mut largest, mut ranges) = (0, 0, 0);
-            let fits = |table: &&Arc<LevelTable>| {
+            let (mut bytes, mut largest, mut ranges, mut count) = (0, 0, 0, 0);
+            for (index, table) in tables[start..].iter().enumerate() {
                 bytes += table.record.len;
                 ranges += table.extra.listed.range_count();
-                let fits = bytes <= table_bytes && ranges <= RANGES_MAX;
-                largest = if fits { table.record.len.max(largest) } else { largest };
-                fits
-            };
-            let joined: Vec<_> = tables[start..].iter().take_while(fits).cloned().collect();
-            if joined.len() >= JOINED_MIN && largest <= bytes_of(&joined) / 2 {
+                if bytes > table_bytes || ranges > RANGES_MAX {
+                    break;
+                }
+                largest = table.record.len.max(largest);
+                if index + 1 >= JOINED_MIN && largest <= bytes / 2 {
+                    count = index + 1;
+                }
+            }
+            if count > 0 {
+                let (upper, lower) = (tables[start..start + count].to_vec(), Vec::new());
                 let (upper_level, output_level) = (level, level);
-                let lower = Vec::new();
-                return Some(Plan {
-                    upper: joined,
-                    upper_level,
-                    lower,
-                    output_level,
-                    rewrite: true,
-                });
+                return Some(Plan { upper, upper_level, lower, output_level, rewrite: true });
             }
         }
     }
@@ -273,7 +273,7 @@ struct Rewrite {
 }
 
 impl Rewrite {
-    fn new(levels: Levels, context: &MergeContext, plan: Plan) -> Rewrite {
+    fn new(levels: Levels, context: &MergeContext, plan: Plan, dissolve: Listed) -> Rewrite {
         let files = &context.files;
         let now_ms = context.now_ms;
         let level = u8::try_from(plan.output_level).expect("a level fits a byte");
@@ -302,7 +302,7 @@ impl Rewrite {
             started: false,
             is_hidden: false,
             segments: context.segments.clone(),
-            dissolver: Dissolver::new(context),
+            dissolver: Dissolver::new(context, dissolve),
             read: 0,
             dropped: 0,
             garbage: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sstable::{Entry, Value};
 
 use crate::catalog::SegmentRecord;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::index::{Delta, MergeContext};
 use crate::listed::Listed;
@@ -20,15 +20,24 @@ const LIVE_SHARE: u64 = 10;
 /// An address space is small if so many of them are no longer than a segment.
 const SMALL_SHARE: u64 = 16;
 /// So many small ones are dissolved together.
-const JOINED_MIN: usize = 32;
+const JOINED_MIN: usize = 8;
 
-/// The address spaces to dissolve.
-pub(crate) fn spaces(segments: &Segments, segment_bytes: u64) -> Listed {
+/// The address spaces that every merge dissolves: those with few live records left.
+pub(crate) fn sparse(segments: &Segments) -> Listed {
     let is_sparse = |count: u64, records: u64| count.saturating_mul(LIVE_SHARE) < records;
     let sparse = segments.remaps().filter(|(_, remap)| is_sparse(remap.count(), remap.records()));
-    let sparse = sparse.map(|(id, _)| id.0);
-    let spaces = segments.spaces().map(|(id, len)| (len, id.0));
-    sparse.chain(joined(spaces, segment_bytes / SMALL_SHARE)).collect()
+    sparse.map(|(id, _)| id.0).collect()
+}
+
+/// Those that a merge dissolves whose inputs list these spaces and are met as a whole.
+pub(crate) fn spaces(context: &MergeContext, inputs: &Listed) -> Listed {
+    let mut all = Listed::clone(&context.dissolve);
+    if context.is_roomy {
+        let met = context.segments.spaces().filter(|(id, _)| inputs.contains(id.0));
+        let small = context.files.options.segment_bytes / SMALL_SHARE;
+        all.extend(&joined(met.map(|(id, len)| (len, id.0)), small));
+    }
+    all
 }
 
 /// The small address spaces that are to become one: enough of them, none longer than the others
@@ -36,7 +45,7 @@ pub(crate) fn spaces(segments: &Segments, segment_bytes: u64) -> Listed {
 ///
 /// Postmortem: each flush of a few large values left a file, which nothing joined with others while it
 /// had no garbage: a flush a minute for six weeks, and the system had no mappings left.
-fn joined(spaces: impl Iterator<Item = (u64, u32)>, small: u64) -> impl Iterator<Item = u32> {
+fn joined(spaces: impl Iterator<Item = (u64, u32)>, small: u64) -> Listed {
     let mut spaces: Vec<(u64, u32)> = spaces.filter(|(len, _)| *len < small).collect();
     spaces.sort_unstable();
     let (mut bytes, mut count) = (0, 0);
@@ -46,24 +55,27 @@ fn joined(spaces: impl Iterator<Item = (u64, u32)>, small: u64) -> impl Iterator
         }
         bytes += len;
     }
-    spaces.into_iter().take(count).map(|(_, id)| id)
+    let mut ids: Vec<u32> = spaces.into_iter().take(count).map(|(_, id)| id).collect();
+    ids.sort_unstable();
+    ids.into_iter().collect()
 }
 
 /// What a merge does with the pointers it meets.
 pub(crate) struct Dissolver {
     files: Arc<Files>,
     segments: Arc<Segments>,
-    dissolve: Arc<Listed>,
+    dissolve: Listed,
     values: ValueWriter,
 }
 
 impl Dissolver {
-    pub(crate) fn new(context: &MergeContext) -> Dissolver {
-        let MergeContext { files, segments, dissolve, .. } = context;
+    /// `dissolve`: see [`spaces`].
+    pub(crate) fn new(context: &MergeContext, dissolve: Listed) -> Dissolver {
+        let MergeContext { files, segments, .. } = context;
         Dissolver {
             files: files.clone(),
             segments: segments.clone(),
-            dissolve: dissolve.clone(),
+            dissolve,
             values: ValueWriter::new(files.clone()),
         }
     }
@@ -100,12 +112,14 @@ impl Dissolver {
         if !is_to_go {
             return Ok(Some(pointer));
         }
+        let mut is_read = false;
         let copied = vlog::read_record(self.files.db_id, place, pointer, |record, _| {
+            is_read = true;
             self.values.append(&Record { ..record })
         });
         let copied = match copied {
             // It stays where it is, for whoever reads it to say so.
-            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(Some(pointer)),
+            Err(error) if !is_read && is_unreadable(&error) => return Ok(Some(pointer)),
             copied => copied?,
         };
         self.segments.charge(pointer, garbage)?;
@@ -134,6 +148,11 @@ impl Dissolver {
             ..delta
         }
     }
+}
+
+/// True if what is there is damaged, or the disk does not give it.
+fn is_unreadable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
 #[cfg(test)]

@@ -13,13 +13,14 @@ use diskhash::{Cursor, Job, Owner, RUN, Verdict};
 use vfs::planted::{self, Bug};
 
 use crate::compact::is_expired;
-use crate::dissolve::Dissolver;
+use crate::dissolve::{self, Dissolver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::Files;
 use crate::hash_delta::{HashIndex, into_delta, unchanged};
 use crate::hash_due;
 use crate::hash_table::{HashTable, Sweep};
 use crate::index::{Delta, Merge, MergeContext};
+use crate::listed::Listed;
 use crate::record::ValuePtr;
 use crate::slot::{Expiry, Slot};
 use crate::vlog::{Segments, Values};
@@ -35,19 +36,21 @@ const FULL_SEARCHES_MAX: usize = 3;
 pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn Merge>> {
     let full = context.full.as_deref();
     let table = &index.table;
-    let owner = SlotOwner {
-        files: context.files.clone(),
-        keyspace: context.keyspace,
-        segments: context.segments.clone(),
-        dissolver: Dissolver::new(context),
-        now_ms: context.now_ms,
-        garbage: BTreeMap::new(),
-        older: None,
-        doubtful: HashSet::new(),
-        failure: None,
+    let now_ms = context.now_ms;
+    let merge = |work, dissolve| {
+        let owner = SlotOwner {
+            files: context.files.clone(),
+            keyspace: context.keyspace,
+            segments: context.segments.clone(),
+            dissolver: Dissolver::new(context, dissolve),
+            now_ms,
+            garbage: BTreeMap::new(),
+            older: None,
+            doubtful: HashSet::new(),
+            failure: None,
+        };
+        Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>)
     };
-    let now_ms = owner.now_ms;
-    let merge = |work| Some(Box::new(HashMerge { table: table.clone(), work, owner }) as Box<_>);
     let mut sweep = table.sweep.lock();
     let is_idle = !matches!(*sweep, Sweep::Folding { .. } | Sweep::Rewriting);
     if full.is_none() && is_idle && is_due(index, context, now_ms) {
@@ -59,7 +62,8 @@ pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn 
         has_runs_of(index, upto)
     });
     if let Some(job) = table.table.plan(folds).or_else(|| go_on(index, &mut sweep)) {
-        return merge(Work::Job(Box::new(job)));
+        let dissolve = dissolve::spaces(context, &job.listed().into_iter().collect());
+        return merge(Work::Job(Box::new(job)), dissolve);
     }
     if index.generation().is_empty() {
         return None;
@@ -73,11 +77,11 @@ pub(crate) fn plan(index: &HashIndex, context: &MergeContext) -> Option<Box<dyn 
             None
         }
         _ if !full.begin_round(FULL_SEARCHES_MAX) => None,
-        _ => merge(Work::Search(Box::new(Search {
-            cursor: index.generation().cursor(),
-            generation: index.generation().id(),
-            until_ms: None,
-        }))),
+        _ => {
+            let (cursor, generation) = (index.generation().cursor(), index.generation().id());
+            let search = Search { cursor, generation, until_ms: None };
+            merge(Work::Search(Box::new(search)), Listed::default())
+        }
     }
 }
 
@@ -227,16 +231,16 @@ impl SlotOwner {
         if self.older.as_ref().is_none_or(|(pointer, _)| *pointer != older.pointer) {
             let key = self.values().record(older.pointer, |record, _| Ok(record.key.to_vec()));
             let Some(key) = unless_damaged(key)? else { return Ok(self.doubt(newer, older)) };
-            self.older = Some((older.pointer, key));
-        }
-        let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
-        let same = match key {
             if key.is_none() {
                 let place = self.segments.place_or_surely_none(older.pointer.address());
                 if !matches!(unless_damaged(place)?, Some(None)) {
                     return Ok(self.doubt(newer, older));
                 }
             }
+            self.older = Some((older.pointer, key));
+        }
+        let key = self.older.as_ref().and_then(|(_, key)| key.as_deref());
+        let same = match key {
             None => true, // its record was dropped: some newer slot shadows it
             Some(key) => {
                 let same = self.values().record(newer.pointer, |record, _| Ok(record.key == key));

@@ -99,9 +99,11 @@ pub(crate) struct MergeContext {
     pub(crate) files: Arc<Files>,
     pub(crate) keyspace: u32,
     pub(crate) segments: Arc<Segments>,
-    /// Address spaces with so few live records, or so small and so many, that a merge that meets one
-    /// copies it into a fresh segment ([`Delta::copied`]).
+    /// Address spaces with so few live records that a merge that meets one copies it into a fresh
+    /// segment ([`Delta::copied`]).
     pub(crate) dissolve: Arc<Listed>,
+    /// There is space for what nobody needs now.
+    pub(crate) is_roomy: bool,
     /// When the merge is planned, in milliseconds since 1970: what had expired by then may go.
     pub(crate) now_ms: u64,
     /// Sealed generations wait to be flushed: what a merge writes delays them.

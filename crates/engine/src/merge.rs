@@ -8,7 +8,9 @@ use vfs::planted::{self, Bug};
 
 use crate::dissolve;
 use crate::error::Result;
+use crate::files::Files;
 use crate::index::{FullMerge, Merge, MergeContext};
+use crate::options::Options;
 use crate::state::State;
 
 /// Does the merge that is most needed anywhere. False if none is.
@@ -72,11 +74,29 @@ fn plan(state: &State, keyspace: u32, full: Option<&Arc<FullMerge>>) -> Option<B
     let view = state.view();
     let index = &view.keyspace(keyspace)?.index;
     let (files, segments) = (state.files.clone(), view.segments.clone());
-    let dissolve = Arc::new(dissolve::spaces(&segments, files.options.segment_bytes));
+    let dissolve = Arc::new(dissolve::sparse(&segments));
     let (now_ms, full) = (full.map_or_else(|| state.now_ms(), |full| full.now_ms), full.cloned());
     let flushes_wait = !view.sealed.is_empty();
-    let context = MergeContext { files, keyspace, segments, dissolve, now_ms, flushes_wait, full };
+    let context = MergeContext {
+        is_roomy: is_roomy(&files),
+        files,
+        keyspace,
+        segments,
+        dissolve,
+        now_ms,
+        flushes_wait,
+        full,
+    };
     index.plan_merge(&context)
+}
+
+/// True if there is space for merges that nobody needs now: they must not spend the reserve, nor be
+/// tried again and again on a disk that is nearly full.
+fn is_roomy(files: &Files) -> bool {
+    let Options { table_bytes, segment_bytes, reserve_bytes, .. } = files.options;
+    let most = table_bytes.saturating_add(segment_bytes).saturating_mul(4);
+    let wanted = most.saturating_add(reserve_bytes.saturating_mul(2));
+    !files.reserve.is_spent() && files.fs.free_space().is_ok_and(|free| free >= wanted)
 }
 
 /// Runs a merge, and on a full disk another one like it with what the reserve gives. The caller

@@ -87,8 +87,7 @@ impl Progress {
         let coming = files + sealed;
         match self.per_file {
             Some(per_file) if half > 0 && coming > most - half => {
-                // At the middle of what is left as quickly as merges go, with one file of room at the
-                // pace of `half` files.
+                // As quickly as merges go where half of `half` is left; quicker before, slower behind.
                 let room = most.saturating_sub(coming) as f64;
                 per_file.mul_f64(half as f64 / (2.0 * room.max(0.5)))
             }

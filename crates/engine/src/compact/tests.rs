@@ -71,7 +71,16 @@ fn context(files: &Arc<Files>, full: bool) -> MergeContext {
     let (files, segments, dissolve) = (files.clone(), Arc::default(), Arc::default());
     let now_ms = files.now_ms();
     let full = full.then(|| Arc::new(FullMerge::new(now_ms)));
-    MergeContext { files, keyspace: 0, segments, dissolve, now_ms, flushes_wait: false, full }
+    MergeContext {
+        files,
+        keyspace: 0,
+        segments,
+        dissolve,
+        is_roomy: true,
+        now_ms,
+        flushes_wait: false,
+        full,
+    }
 }
 
 fn get(levels: &Levels, key: &[u8]) -> Option<sstable::Found> {
@@ -260,26 +269,48 @@ fn level_1_is_as_large_as_what_comes_down_to_it_asks_for() {
 #[test]
 fn small_files_that_overlap_nothing_become_few() {
     let options = tiny_options().table_bytes(256 << 10).level0_files(2).level1_bytes(2 << 20);
-    let files = files(&SimDisk::new(1), options);
-    let context = context(&files, false);
-    let (mut levels, mut expected) = (Levels::default(), Model::new());
-    let (mut most, mut flushed, mut written) = (0, 0, 0);
-    for round in 0..1500_u64 {
-        let key = |index: u64| format!("{:08}", 4 * round + index).into_bytes();
-        let some: Versions = (0..4).map(|i| (key(i), Version::Value(vec![1; 60]))).collect();
-        overlay(&mut expected, &some);
-        levels = with_table(&levels, &files, 0, &some);
-        flushed += levels.levels[0][0].record.len;
-        while let Some(merge) = plan(&levels, &context) {
-            let delta = run(merge).expect("a healthy disk");
-            written += delta.bytes_written;
-            levels = installed(&levels, delta);
+    for is_descending in [false, true] {
+        let files = files(&SimDisk::new(1), options.clone());
+        let context = context(&files, false);
+        let (mut levels, mut expected) = (Levels::default(), Model::new());
+        let (mut most, mut flushed, mut written) = (0, 0, 0);
+        for round in 0..1500_u64 {
+            let first = 4 * if is_descending { 1500 - round } else { round };
+            let key = |index| format!("{:08}", first + index).into_bytes();
+            let some: Versions = (0..4).map(|i| (key(i), Version::Value(vec![1; 60]))).collect();
+            overlay(&mut expected, &some);
+            levels = with_table(&levels, &files, 0, &some);
+            flushed += levels.levels[0][0].record.len;
+            while let Some(merge) = plan(&levels, &context) {
+                let delta = run(merge).expect("a healthy disk");
+                written += delta.bytes_written;
+                levels = installed(&levels, delta);
+            }
+            most = most.max(levels.tables().count());
         }
-        most = most.max(levels.tables().count());
+        assert!(most < 60, "{most} files of 1500 flushes");
+        assert!(written < 3 * flushed, "{flushed} bytes were flushed, {written} written again");
+        assert_eq!(scan(&levels, 0).expect("a healthy disk"), expected);
     }
-    assert!(most < 60, "{most} files of 1500 flushes");
-    assert!(written < 3 * flushed, "{flushed} bytes were flushed, {written} written again");
-    assert_eq!(scan(&levels, 0).expect("a healthy disk"), expected);
+}
+
+/// On a disk that is nearly full it took the reserve, and puts were refused.
+#[test]
+fn files_are_joined_only_where_there_is_space() {
+    let options = tiny_options().table_bytes(256 << 10).level1_bytes(2 << 20);
+    let files = files(&SimDisk::new(1), options);
+    let mut levels = Levels::default();
+    for key in keys(8) {
+        levels = with_table(&levels, &files, 1, &[(key, Version::Value(vec![1; 60]))].into());
+    }
+    let roomy = context(&files, false);
+    assert!(plan(&levels, &MergeContext { is_roomy: false, ..context(&files, false) }).is_none());
+    let joined = installed(
+        &levels,
+        run(plan(&levels, &roomy).expect("there are enough")).expect("a healthy disk"),
+    );
+    assert_eq!(joined.tables().count(), 1);
+    assert!(plan(&joined, &roomy).is_none());
 }
 
 /// Writers that never pause fill level 0 again while it is merged.

@@ -487,6 +487,47 @@ fn many_flushes_of_few_values_leave_few_files() -> TestResult {
     Ok(())
 }
 
+/// What was to be joined was chosen of the whole database's files, so that each merge of one of many
+/// small keyspaces copied all its values again.
+#[test]
+fn small_keyspaces_do_not_copy_their_values_with_each_merge() -> TestResult {
+    let options = Options::default()
+        .segment_bytes(1 << 20)
+        .table_bytes(1 << 20)
+        .memtable_bytes(1 << 20)
+        .log_bytes(8 << 20)
+        .reserve_bytes(16 << 10);
+    for kind in [KeyspaceOptions::btree(), KeyspaceOptions::hash()] {
+        let world = World::new(5);
+        let db = world.open(&options)?;
+        let keyspaces: Result<Vec<_>, _> =
+            (0..40).map(|number| db.keyspace(&format!("k{number}"), kind.clone())).collect();
+        let keyspaces = keyspaces?;
+        let mut random = Random::new(vfs::testing::seed());
+        for keyspace in &keyspaces {
+            (0..45).try_for_each(|index| keyspace.put(key(index), value(index, 0, 1000)))?;
+        }
+        db.flush()?;
+        world.sim.spawner.run_until_idle();
+        let before = db.stats();
+        let rounds = 200;
+        for round in 1..=rounds {
+            for keyspace in &keyspaces {
+                let index = random.below(45);
+                keyspace.put(key(index), value(index, round, 1000))?;
+            }
+            db.flush()?;
+            world.sim.spawner.run_until_idle();
+        }
+        let after = db.stats();
+        let user = after.user_bytes - before.user_bytes;
+        let merged = after.merge_bytes - before.merge_bytes;
+        assert!(merged < 12 * user, "{merged} bytes for {user}: {after:?}");
+        assert_sound(&db)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn row_114_space_of_expired_entries_comes_back_without_a_write() -> TestResult {
     for options in both(&tiny().gc_interval(Duration::from_secs(10))) {
