@@ -401,12 +401,12 @@ fn is_full(state: &State, commit: &Commit) -> bool {
 
 /// How long a write of so many entries is to wait because merges are behind.
 fn pace(state: &State, commit: &mut Commit, entries: usize) -> Option<Duration> {
-    let lasts = state.pace.generation_lasts()?;
+    let limit = state.pace.limit()?;
     let options = &state.files.options;
     let filled = (commit.bytes as f64 / options.memtable_bytes as f64)
         .max(commit.entries as f64 / options.memtable_entries as f64)
         .max(commit.log_bytes as f64 / options.log_bytes as f64);
-    let wait = commit.paced.wait(lasts, filled, state.files.env.clock.mono(), entries)?;
+    let wait = commit.paced.wait(limit, filled, state.files.env.clock.mono(), entries)?;
     state.counters.slowed.fetch_add(1, Ordering::Relaxed);
     Some(wait)
 }
