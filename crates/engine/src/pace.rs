@@ -101,18 +101,23 @@ impl Progress {
     fn follow(&mut self, backlog: Option<Backlog>, sealed: usize, now: Duration) -> Option<Limit> {
         let Backlog { files, due, most } =
             backlog.unwrap_or(Backlog { files: 0, due: 1, most: usize::MAX });
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let taken = self.files.saturating_sub(files);
         if let Some(since) = self.due_since.filter(|_| taken > 0) {
-            let last = now.saturating_sub(since) / u32::try_from(taken).unwrap_or(u32::MAX);
+            let last = now.saturating_sub(since) / small(taken);
             self.per_file = Some(self.per_file.map_or(last, |mean| last.max((mean + last) / 2)));
             self.due_since = None;
         }
         self.files = files;
         self.due_since = self.due_since.or(Some(now)).filter(|_| files >= due);
+        // One that is not done yet took so much at least.
+        let going = self.due_since.map(|since| now.saturating_sub(since) / small(files));
         let half = most.saturating_sub(due) / 2;
         let room = (most - most.min(files + sealed)).saturating_add(1);
-        let per_file = self.per_file.filter(|per_file| room <= half && !per_file.is_zero())?;
-        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let per_file = self.per_file.max(going).filter(|_| room <= half)?;
+        if per_file.is_zero() {
+            return None;
+        }
         Some(Limit { time: per_file.saturating_mul(small(half)) / 2, room: small(room) })
     }
 }

@@ -10,8 +10,11 @@ fn backlog(files: usize) -> Option<Backlog> {
 fn nobody_slows_down_before_merges_were_seen_to_be_behind() {
     let mut progress = Progress::default();
     for files in 0..12 {
-        assert_eq!(progress.follow(backlog(files), 1, MS), None, "nothing was measured");
+        assert_eq!(progress.follow(backlog(files), 1, MS), None, "no time has passed");
     }
+    let limit =
+        progress.follow(backlog(11), 1, 1101 * MS).expect("it takes 100 ms a file at least");
+    assert_eq!(limit, Limit { time: 200 * MS, room: 1 });
     // Due at 4 s, done at 14 s, and 10 files went.
     let mut progress = Progress::default();
     let mut now = Duration::ZERO;
@@ -86,10 +89,7 @@ fn a_writer_that_is_paced_never_waits_for_a_merge() {
             }
             if files >= 12 {
                 let (_, done) = merging.expect("writers wait for it");
-                // Before the first merge nothing was measured.
-                if now > 30_000 * MS {
-                    longest = longest.max(done.saturating_sub(now));
-                }
+                longest = longest.max(done.saturating_sub(now));
                 now = now.max(done);
                 files -= merging.take().expect("it was looked at").0;
                 progress.follow(backlog(files), 0, now);
