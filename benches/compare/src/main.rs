@@ -29,7 +29,7 @@ struct Arguments {
     /// How often each is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Entries of the smallest size, the others in proportion. Default: 2 million, quick 100,000.
+    /// Entries of the smallest size, the others in proportion. Default: 2 million, quick 80,000.
     #[arg(long)]
     entries: Option<u64>,
     /// Where stores are made. Default: beside this program.

@@ -28,7 +28,7 @@ const BACKED_MAX: u64 = 4 << 30;
 const PAGE: usize = 4096;
 
 /// A quick comparison does this part of a full one.
-const QUICK: u64 = 20;
+const QUICK: u64 = 25;
 
 /// What to compare.
 #[derive(Clone, Debug)]
