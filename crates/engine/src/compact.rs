@@ -56,7 +56,7 @@ pub(crate) fn plan(levels: &Levels, context: &MergeContext) -> Option<Box<dyn Me
         Some(full) if full.begin_round(FULL_MERGES_MAX) => plan_full(levels, *now_ms),
         Some(_) => None,
         None => plan_needed(levels, files, *now_ms, *flushes_wait)
-            .or_else(|| plan_joined(levels, files).filter(|_| context.is_roomy)),
+            .or_else(|| context.is_roomy.then(|| plan_joined(levels, files)).flatten()),
     }?;
     let mut inputs = Listed::default();
     plan.upper.iter().chain(&plan.lower).for_each(|table| inputs.extend(&table.extra.listed));

@@ -19,6 +19,16 @@ fn quiet() -> Options {
     tiny().gc_interval(Duration::ZERO).memtable_bytes(64 << 10).log_bytes(1 << 20)
 }
 
+/// Files so large that a flush fills only a small part of one.
+fn roomy() -> Options {
+    Options::default()
+        .segment_bytes(1 << 20)
+        .table_bytes(1 << 20)
+        .memtable_bytes(1 << 20)
+        .log_bytes(8 << 20)
+        .reserve_bytes(16 << 10)
+}
+
 /// Writes these keys, `len` bytes each, and takes note of them.
 fn fill(
     db: &Db,
@@ -458,12 +468,7 @@ fn an_address_space_that_is_nearly_empty_is_dissolved_by_merges() -> TestResult 
 /// garbage stayed, a value file for each flush, until the system had no mappings left.)
 #[test]
 fn many_flushes_of_few_values_leave_few_files() -> TestResult {
-    let options = Options::default()
-        .segment_bytes(1 << 20)
-        .table_bytes(1 << 20)
-        .memtable_bytes(1 << 20)
-        .log_bytes(8 << 20)
-        .reserve_bytes(16 << 10);
+    let options = roomy();
     // Keys in order, whose files overlap nothing, and keys in any.
     for (options, factor) in both(&options).into_iter().zip([1, 7]).chain([(options, 7)]) {
         let world = World::new(5);
@@ -491,12 +496,7 @@ fn many_flushes_of_few_values_leave_few_files() -> TestResult {
 /// small keyspaces copied all its values again.
 #[test]
 fn small_keyspaces_do_not_copy_their_values_with_each_merge() -> TestResult {
-    let options = Options::default()
-        .segment_bytes(1 << 20)
-        .table_bytes(1 << 20)
-        .memtable_bytes(1 << 20)
-        .log_bytes(8 << 20)
-        .reserve_bytes(16 << 10);
+    let options = roomy();
     for kind in [KeyspaceOptions::btree(), KeyspaceOptions::hash()] {
         let world = World::new(5);
         let db = world.open(&options)?;
